@@ -1,0 +1,90 @@
+# st-ingestor: one door to everything. `make help` lists the targets.
+#
+# Layers (include/<layer>, src/<layer>) stand in the order of LAYERS; includes point to earlier ones only (make lint-layers).
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+LAYERS := base net google record pubsub bigquery servicetitan dispatch worker operate cmd
+
+SANITIZE ?=
+comma := ,
+B ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+DEPS := .deps
+CC := gcc
+AR := gcc-ar
+OPT ?= -O2
+WARN := -Wall -Wextra -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wshadow -Wpointer-arith \
+        -Wcast-qual -Wwrite-strings -Wundef -Wformat=2 -Wvla -Wimplicit-fallthrough -Werror
+CPPFLAGS := -D_GNU_SOURCE -Iinclude -I$(B)/proto
+CFLAGS := -std=c11 $(OPT) -g $(WARN) -fstack-protector-strong $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+GENFLAGS := -std=c11 $(OPT) -g -w
+LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+LDLIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -lmicrohttpd -ljson-c -lssl -lcrypto -lxxhash -lm
+
+# ---- Sources ------------------------------------------------------------------------------------------------------
+PROTOS := $(wildcard proto/*.proto)
+PROTO_C := $(PROTOS:proto/%.proto=$(B)/proto/%.pb-c.c)
+PROTO_H := $(PROTO_C:.c=.h)
+PROTO_O := $(PROTO_C:.c=.o)
+src_of = $(filter-out src/cmd/main.c src/cmd/local_main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
+obj_of = $(patsubst %.c,$(B)/%.o,$(call src_of,$(1)))
+# Libraries that a layer may link: itself and all earlier ones, last first.
+upto = $(if $(filter $(1),$(firstword $(2))),$(1),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
+reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
+libs_upto = $(foreach l,$(call reverse,$(call upto,$(1),$(LAYERS))),$(B)/lib$(l).a) $(B)/libproto.a
+# st-local stands beside the product: it may use the layers below, the product never uses it.
+LOCAL_LIBS := $(B)/liblocal.a $(call libs_upto,google)
+DUCKDB_LIB := $(DEPS)/duckdb/libduckdb.so
+
+.PHONY: all
+all: deps-check $(B)/st-ingestor $(B)/st-local
+
+$(B)/st-ingestor: $(B)/src/cmd/main.o $(call libs_upto,cmd)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/st-local: $(B)/src/cmd/local_main.o $(LOCAL_LIBS) $(DUCKDB_LIB)
+	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,'$$ORIGIN/../$(DEPS)/duckdb' -lz
+
+define layer_lib
+$(B)/lib$(1).a: $(call obj_of,$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS) local,$(eval $(call layer_lib,$(l))))
+$(B)/libproto.a: $(PROTO_O)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: proto/%.proto
+	@mkdir -p $(B)/proto
+	protoc-c --proto_path=proto --c_out=$(B)/proto $<
+$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(PROTO_H)
+	$(CC) $(CPPFLAGS) $(GENFLAGS) -c -o $@ $<
+$(B)/%.o: %.c | $(PROTO_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) -MMD -MP -c -o $@ $<
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# ---- Unit tests: test/unit/<layer>/test_<module>.c, one process each ------------------------------------------------
+UNIT_SRC := $(wildcard test/unit/*/test_*.c)
+UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
+unit_layer = $(word 3,$(subst /, ,$(patsubst $(B)/%,%,$(1))))
+.SECONDEXPANSION:
+$(B)/test/unit/%: $(B)/test/unit/%.o $$(if $$(filter local,$$(firstword $$(subst /, ,$$*))),$(LOCAL_LIBS) $(DUCKDB_LIB),$$(call libs_upto,$$(firstword $$(subst /, ,$$*))))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka $(if $(filter $(DUCKDB_LIB),$^),-L$(DEPS)/duckdb -lduckdb -Wl$(comma)-rpath$(comma)$(abspath $(DEPS)/duckdb) -lz)
+
+.PHONY: unit unit-%
+unit: $(UNIT_BIN)
+	@test/run_units.sh $(UNIT_BIN)
+unit-%: ; @$(MAKE) --no-print-directory run-units LAYER=$*
+.PHONY: run-units
+run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
+	@test/run_units.sh $^
+
+.PHONY: clean
+clean:
+	rm -rf build build-*

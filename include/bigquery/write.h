@@ -1,0 +1,39 @@
+/* write.h - rows into a table's _default stream through the Storage Write API.
+ *
+ * A bq_writer holds one connection per table, shared by all threads of the worker. Rows are gathered into requests of 1-2 MB (at most
+ * 10,000 rows; one giant row up to 9 MB), pipelined with bounded bytes in flight; a full pipeline blocks the adder. A broken stream is
+ * reopened and unacknowledged requests are resent (at least once: rows carry numbers that make it harmless). */
+#ifndef ST_BIGQUERY_WRITE_H
+#define ST_BIGQUERY_WRITE_H
+
+#include "base/cancel.h"
+#include "google/grpc.h"
+#include "record/schema.h"
+
+enum { BQ_APPEND_TARGET_BYTES = 1 << 20, BQ_APPEND_MAX_BYTES = 9 * 1000 * 1000, BQ_APPEND_MAX_ROWS = 10000, BQ_APPEND_IN_FLIGHT_BYTES = 4 << 20 };
+
+struct bq_writer;   /* all tables of one worker */
+struct bq_appender; /* one table */
+
+struct bq_writer_options {
+    const char *project;
+    const char *target;        /* NULL: bigquerystorage.googleapis.com:443; emulator "127.0.0.1:P" (plaintext) */
+    struct google_credentials *creds;
+};
+struct bq_writer *bq_writer_new(const struct bq_writer_options *options, struct error *err) MUST_CHECK;
+void bq_writer_free(struct bq_writer *writer); /* all appenders flushed by then, else their rows are dropped */
+
+/* The table's appender, made at first use; columns with default_sql are left out of the descriptor and get the server's default.
+ * Borrowed: lives as long as the writer. */
+struct bq_appender *bq_writer_table(struct bq_writer *writer, const char *dataset, const struct table_schema *schema);
+
+/* A row that the service refused (row error): nothing of its request was stored; the others are resent without it. On the appender's thread. */
+typedef void bq_row_error_fn(void *user, uint64_t tag, struct slice row, const char *message);
+
+/* Adds one encoded row (copied). Blocks while the pipeline is full. *ret_ticket: pass to bq_appender_wait. `tag` comes back in the row error. */
+bool bq_appender_add(struct bq_appender *appender, struct slice row, uint64_t tag, bq_row_error_fn *on_error, void *user,
+                     uint64_t *ret_ticket, struct cancel *cancel, struct error *err) MUST_CHECK;
+/* Flushes what is gathered and waits until everything up to the ticket is acknowledged (or refused row by row). */
+bool bq_appender_wait(struct bq_appender *appender, uint64_t ticket, struct cancel *cancel, struct error *err) MUST_CHECK;
+
+#endif

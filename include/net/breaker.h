@@ -1,0 +1,22 @@
+/* breaker.h - circuit breaker: CLOSED -> OPEN after `threshold` consecutive failures, HALF_OPEN with one probe after `reset_ms`.
+ *
+ * One per tenant and host; thread-safe. */
+#ifndef ST_NET_BREAKER_H
+#define ST_NET_BREAKER_H
+
+#include "base/error.h"
+
+enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
+
+struct breaker;
+
+struct breaker *breaker_new(int threshold, int64_t reset_ms); /* 5, 60000 */
+void breaker_free(struct breaker *breaker);
+/* True: go on (in HALF_OPEN: the caller is the one probe). False: err (RETRY, code "breaker_open", wait_ms until the next probe). */
+bool breaker_enter(struct breaker *breaker, struct error *err) MUST_CHECK;
+/* What became of the call that breaker_enter let pass. Only failures of transport and 5xx count; 4xx and 429 are `ok`. */
+void breaker_leave(struct breaker *breaker, bool ok);
+enum breaker_state breaker_state(struct breaker *breaker);
+const char *breaker_state_name(enum breaker_state state);
+
+#endif

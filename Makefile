@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 
 LAYERS := base net google record pubsub bigquery servicetitan dispatch worker operate cmd

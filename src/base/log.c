@@ -1,0 +1,158 @@
+/* One line per event, built in a local buffer and written with one write(2), so that lines of several threads and processes
+ * never mix. The form is the brief's: timestamp, severity, context, message, then ids and fields. */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/timestamp.h"
+
+static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR", "FATAL"};
+enum { LEVELS = sizeof level_names / sizeof level_names[0] };
+
+static atomic_int threshold = LOG_LEVEL_INFO;
+static atomic_int out_fd = STDERR_FILENO;
+static atomic_ullong counts[LEVELS];
+
+bool log_enabled(enum log_level level)
+{
+    return (int)level >= atomic_load(&threshold);
+}
+
+void log_set_level(enum log_level level)
+{
+    atomic_store(&threshold, (int)level);
+}
+
+bool log_level_parse(const char *text, enum log_level *ret)
+{
+    for (int i = 0; i < LEVELS; i++) {
+        if (strcasecmp(text, level_names[i]) == 0) {
+            *ret = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void log_set_fd(int fd)
+{
+    atomic_store(&out_fd, fd);
+}
+
+uint64_t log_count(enum log_level level)
+{
+    return atomic_load(&counts[level]);
+}
+
+static void put_name(struct buf *line, const char *name)
+{
+    buf_append_char(line, ',');
+    buf_append_json_string(line, slice_str(name));
+    buf_append_char(line, ':');
+}
+
+static void put_string(struct buf *line, const char *name, const char *value)
+{
+    put_name(line, name);
+    if (value)
+        buf_append_json_string(line, slice_str(value));
+    else
+        buf_append_str(line, "null");
+}
+
+static void put_if(struct buf *line, const char *name, const char *value)
+{
+    if (value && value[0])
+        put_string(line, name, value);
+}
+
+static void put_error(struct buf *line, const struct error *err)
+{
+    put_string(line, "error", err->message);
+    put_string(line, "errorClass", error_class_name(err->class));
+    put_if(line, "errorCode", err->code);
+}
+
+static void put_field(struct buf *line, const struct log_field *field)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+    switch (field->kind) {
+    case LOG_KIND_MESSAGE: /* stands at its own place already */
+        break;
+    case LOG_KIND_STRING:
+        put_string(line, field->name, field->string);
+        break;
+    case LOG_KIND_INT:
+        put_name(line, field->name);
+        buf_printf(line, "%lld", (long long)field->number);
+        break;
+    case LOG_KIND_BOOL:
+        put_name(line, field->name);
+        buf_append_str(line, field->number ? "true" : "false");
+        break;
+    case LOG_KIND_TIME_US:
+        put_string(line, field->name, timestamp_text(text, field->number, 3));
+        break;
+    case LOG_KIND_ERROR:
+        put_error(line, field->err);
+        break;
+    }
+}
+
+static const char *message_of(const struct log_field *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fields[i].kind == LOG_KIND_MESSAGE && fields[i].string)
+            return fields[i].string;
+    return "";
+}
+
+static void put_context(struct buf *line, const struct log_context *ctx)
+{
+    put_if(line, "runId", ctx->run_id);
+    put_if(line, "taskId", ctx->task_id);
+    put_if(line, "entityType", ctx->entity);
+    put_if(line, "mode", ctx->mode);
+    if (ctx->tenant) {
+        put_name(line, "tenantId");
+        buf_printf(line, "%lld", (long long)ctx->tenant);
+    }
+}
+
+static void write_all(int fd, struct slice s)
+{
+    while (s.len > 0) {
+        ssize_t n = write(fd, s.ptr, s.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return; /* nobody is left to be told */
+        s = slice_of(s.ptr + n, s.len - (size_t)n);
+    }
+}
+
+void log_write(enum log_level level, const struct log_context *ctx, const struct log_field *fields, size_t count)
+{
+    static const struct log_context nobody = {.context = "v2-ingestor"};
+    char stamp[TIMESTAMP_TEXT_SIZE];
+    struct buf line = BUF_INIT;
+    if (!log_enabled(level))
+        return;
+    if (!ctx)
+        ctx = &nobody;
+    buf_printf(&line, "{\"timestamp\":\"%s\",\"severity\":\"%s\"", timestamp_text(stamp, clock_wall_us(), 3), level_names[level]);
+    put_string(&line, "context", ctx->context ? ctx->context : nobody.context);
+    put_string(&line, "message", message_of(fields, count));
+    put_context(&line, ctx);
+    for (size_t i = 0; i < count; i++)
+        put_field(&line, &fields[i]);
+    buf_append_str(&line, "}\n");
+    atomic_fetch_add(&counts[level], 1);
+    write_all(atomic_load(&out_fd), buf_slice(&line));
+    buf_release(&line);
+}

@@ -5,7 +5,8 @@ here=$(pwd); failed=0; passed=0
 : "${UNIT_TIMEOUT:=120}"
 for bin in "$@"; do
     dir=$(mktemp -d)
-    if (cd "$dir" && ST_ROOT="$here" timeout "$UNIT_TIMEOUT" "$here/${bin#"$here"/}" >"$dir/out" 2>&1); then
+    program=$(realpath "$bin")
+    if (cd "$dir" && ST_ROOT="$here" timeout "$UNIT_TIMEOUT" "$program" >"$dir/out" 2>&1); then
         n=$(grep -c '^\[       OK' "$dir/out"); passed=$((passed + n)); printf 'ok   %-60s %3d cases\n' "$bin" "$n"
     else
         failed=$((failed + 1)); printf 'FAIL %s\n' "$bin"; tail -n 40 "$dir/out"

@@ -20,10 +20,10 @@ struct cancel {
     uint64_t parent_hook;
     atomic_bool set;
     pthread_mutex_t mutex;
-    pthread_cond_t cond;   /* set, or a hook has finished */
-    struct hook *hooks;    /* removed from the list before it is called */
+    pthread_cond_t cond; /* set, or a hook has finished */
+    struct hook *hooks;  /* removed from the list before it is called */
     uint64_t next_handle;
-    uint64_t running;      /* handle of the hook being called; 0 = none */
+    uint64_t running; /* handle of the hook being called; 0 = none */
     pthread_t runner;
     char reason[64];
 };

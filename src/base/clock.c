@@ -10,7 +10,7 @@ enum { CLOCK_MAX_SCALE = 100000 };
 /* Written once, before any reader (pthread_once). */
 static struct {
     double scale;
-    int64_t wall_base_us;  /* scaled wall clock = base + (real - base) * scale */
+    int64_t wall_base_us; /* scaled wall clock = base + (real - base) * scale */
     int64_t mono_base_us;
 } state;
 static pthread_once_t once = PTHREAD_ONCE_INIT;

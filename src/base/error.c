@@ -71,7 +71,7 @@ const char *error_class_name(enum error_class class)
         [ERROR_NONE] = "none",           [ERROR_RETRY] = "retry",         [ERROR_THROTTLED] = "throttled",
         [ERROR_PERMANENT] = "permanent", [ERROR_CANCELLED] = "cancelled",
     };
-    return (size_t)class < sizeof names / sizeof names[0] ? names[class] : "unknown";
+    return (size_t) class < sizeof names / sizeof names[0] ? names[class] : "unknown";
 }
 
 bool error_may_retry(const struct error *err)

@@ -27,7 +27,8 @@ static bool syntax_error(struct error *err, struct slice text, size_t offset, co
 {
     int line, column;
     locate(text, offset, &line, &column);
-    return error_set(err, ERROR_PERMANENT, "json", "%s is not valid JSON at line %d, column %d: %s", what, line, column, reason);
+    return error_set(err, ERROR_PERMANENT, "json", "%s is not valid JSON at line %d, column %d: %s", what, line, column,
+                     reason);
 }
 
 struct json_object *json_parse(struct slice text, const char *what, struct error *err)
@@ -46,14 +47,15 @@ struct json_object *json_parse(struct slice text, const char *what, struct error
     }
     obj = json_tokener_parse_ex(tokener, text.ptr, (int)text.len);
     enum json_tokener_error problem = json_tokener_get_error(tokener);
-    if (problem == json_tokener_continue) { /* a bare number ends only with the text */
+    bool ran_out = problem == json_tokener_continue;
+    if (ran_out) { /* a bare number ends only with the text */
         json_object_put(obj);
         obj = json_tokener_parse_ex(tokener, "", 1);
         problem = json_tokener_get_error(tokener);
     }
     size_t end = json_tokener_get_parse_end(tokener);
     if (problem != json_tokener_success) {
-        const char *reason = problem == json_tokener_continue ? "unexpected end" : json_tokener_error_desc(problem);
+        const char *reason = ran_out ? "unexpected end" : json_tokener_error_desc(problem);
         json_object_put(obj);
         obj = NULL;
         syntax_error(err, text, end, what, reason);
@@ -131,7 +133,8 @@ int64_t json_int_at(struct json_object *obj, const char *path, int64_t fallback)
     int64_t value;
     if (at && json_object_is_type(at, json_type_int))
         return json_object_get_int64(at);
-    if (at && json_object_is_type(at, json_type_string) && slice_to_int64(slice_str(json_object_get_string(at)), &value))
+    if (at && json_object_is_type(at, json_type_string) &&
+        slice_to_int64(slice_str(json_object_get_string(at)), &value))
         return value;
     return fallback;
 }

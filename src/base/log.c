@@ -1,5 +1,5 @@
-/* One line per event, built in a local buffer and written with one write(2), so that lines of several threads and processes
- * never mix. The form is the brief's: timestamp, severity, context, message, then ids and fields. */
+/* One line per event, built in a local buffer and written with one write(2), so that lines of several threads and
+ * processes never mix. The form is the brief's: timestamp, severity, context, message, then ids and fields. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -145,7 +145,8 @@ void log_write(enum log_level level, const struct log_context *ctx, const struct
         return;
     if (!ctx)
         ctx = &nobody;
-    buf_printf(&line, "{\"timestamp\":\"%s\",\"severity\":\"%s\"", timestamp_text(stamp, clock_wall_us(), 3), level_names[level]);
+    buf_printf(&line, "{\"timestamp\":\"%s\",\"severity\":\"%s\"", timestamp_text(stamp, clock_wall_us(), 3),
+               level_names[level]);
     put_string(&line, "context", ctx->context ? ctx->context : nobody.context);
     put_string(&line, "message", message_of(fields, count));
     put_context(&line, ctx);

@@ -70,7 +70,8 @@ static bool take_char(struct slice *s, char c)
 static bool take_date(struct slice *s, int32_t *ret_days)
 {
     int y, m, d;
-    if (!take_digits(s, 4, &y) || !take_char(s, '-') || !take_digits(s, 2, &m) || !take_char(s, '-') || !take_digits(s, 2, &d))
+    if (!take_digits(s, 4, &y) || !take_char(s, '-') || !take_digits(s, 2, &m) || !take_char(s, '-') ||
+        !take_digits(s, 2, &d))
         return false;
     if (!is_date(y, m, d))
         return false;
@@ -129,7 +130,8 @@ static bool take_clock(struct slice *s, int64_t *ret_us, bool *ret_exact)
 {
     int h, m, sec;
     int64_t fraction = 0;
-    if (!take_digits(s, 2, &h) || !take_char(s, ':') || !take_digits(s, 2, &m) || !take_char(s, ':') || !take_digits(s, 2, &sec))
+    if (!take_digits(s, 2, &h) || !take_char(s, ':') || !take_digits(s, 2, &m) || !take_char(s, ':') ||
+        !take_digits(s, 2, &sec))
         return false;
     if (h > 23 || m > 59 || sec > 59 || !take_fraction(s, &fraction, ret_exact))
         return false;
@@ -192,7 +194,8 @@ const char *timestamp_text(char out[TIMESTAMP_TEXT_SIZE], int64_t us, int digits
     int64_t rest = us - days * US_PER_DAY;
     int seconds = (int)(rest / US_PER_SECOND), fraction = (int)(rest % US_PER_SECOND);
     civil_from_days(days, &y, &m, &d);
-    int n = snprintf(out, TIMESTAMP_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d", y, m, d, seconds / 3600, seconds / 60 % 60, seconds % 60);
+    int n = snprintf(out, TIMESTAMP_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d", y, m, d, seconds / 3600,
+                     seconds / 60 % 60, seconds % 60);
     if (digits == 3)
         n += snprintf(out + n, TIMESTAMP_TEXT_SIZE - (size_t)n, ".%03d", fraction / 1000);
     else if (digits == 6)

@@ -53,7 +53,7 @@ struct json_object *json_parse(struct slice text, const char *what, struct error
         obj = json_tokener_parse_ex(tokener, "", 1);
         problem = json_tokener_get_error(tokener);
     }
-    size_t end = json_tokener_get_parse_end(tokener);
+    size_t end = ran_out ? text.len : json_tokener_get_parse_end(tokener);
     if (problem != json_tokener_success) {
         const char *reason = ran_out ? "unexpected end" : json_tokener_error_desc(problem);
         json_object_put(obj);

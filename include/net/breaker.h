@@ -1,6 +1,6 @@
 /* breaker.h - circuit breaker: CLOSED -> OPEN after `threshold` consecutive failures, HALF_OPEN with one probe after `reset_ms`.
  *
- * One per tenant and host; thread-safe. */
+ * One per tenant and host; thread-safe. A call enters and leaves on one thread. */
 #ifndef ST_NET_BREAKER_H
 #define ST_NET_BREAKER_H
 
@@ -16,6 +16,8 @@ void breaker_free(struct breaker *breaker);
 bool breaker_enter(struct breaker *breaker, struct error *err) MUST_CHECK;
 /* What became of the call that breaker_enter let pass. Only failures of transport and 5xx count; 4xx and 429 are `ok`. */
 void breaker_leave(struct breaker *breaker, bool ok);
+/* Instead of breaker_leave when the call ended without telling anything (cancelled): no failure, no success; a probe is given back. */
+void breaker_abandon(struct breaker *breaker);
 enum breaker_state breaker_state(struct breaker *breaker);
 const char *breaker_state_name(enum breaker_state state);
 

@@ -36,6 +36,7 @@ struct http_request {
     http_body_fn *on_body;         /* NULL: collected into response.body */
     void *user;
     struct cancel *cancel;         /* may be NULL; ends the transfer */
+    bool allow_link_local;         /* plaintext to metadata.google.internal and 169.254.0.0/16 too: the metadata server only */
 };
 
 struct http_response {

@@ -112,6 +112,30 @@ bool http_url_is_loopback(const char *text)
     return loopback;
 }
 
+/* True for http:// to the metadata server's name or a link-local address, which has no TLS by definition. */
+static bool url_is_link_local(const char *text)
+{
+    char scheme[16], host[MAX_HOST];
+    struct in_addr v4;
+    CURLU *url = curl_url();
+    if (!url)
+        BUG("no memory");
+    bool readable = text && curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+                    url_part(url, CURLUPART_SCHEME, scheme, sizeof scheme) &&
+                    url_part(url, CURLUPART_HOST, host, sizeof host);
+    curl_url_cleanup(url);
+    if (!readable || strcmp(scheme, "http") != 0)
+        return false;
+    return strcmp(host, "metadata.google.internal") == 0 ||
+           (inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 16) == 0xA9FE);
+}
+
+static const char *request_refusal(const struct http_request *request)
+{
+    const char *refusal = http_url_refusal(request->url);
+    return refusal && request->allow_link_local && url_is_link_local(request->url) ? NULL : refusal;
+}
+
 /* The URL as it may stand in an error: without user and query, cut when long. */
 static const char *url_for_error(const char *url, char *out, size_t size)
 {
@@ -280,7 +304,7 @@ static void set_security(CURL *easy, const char *url)
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    if (http_url_is_loopback(url))
+    if (http_url_is_loopback(url) || url_is_link_local(url))
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
 }
 
@@ -438,7 +462,7 @@ bool http_perform(struct http_client *client, const struct http_request *request
 {
     struct transfer transfer = {.client = client, .request = request, .response = response};
     response_reset(response);
-    const char *refusal = http_url_refusal(request->url);
+    const char *refusal = request_refusal(request);
     if (refusal) {
         char url[160];
         return error_set(err, ERROR_PERMANENT, "http_url", "cannot %s \"%s\": %s", request->method,

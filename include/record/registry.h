@@ -21,6 +21,7 @@ struct entity {
     struct table_schema target;     /* raw_<entity>: source columns, then the target bookkeeping columns */
     struct table_schema stage;      /* stage_<entity>: the same source columns, then the stage bookkeeping columns */
     size_t source_column_count;     /* how many of both are source columns */
+    const char *const *feed_only;   /* members that only the export feed has, NULL-terminated: neither drift nor part of _row_hash */
 };
 
 /* Bookkeeping columns, in this order behind the source columns.

@@ -21,8 +21,9 @@ struct column {
     const char *default_sql;       /* DEFAULT expression of the server, may be NULL; such columns are left out of rows */
     const char *source;            /* source path in the record ("businessUnit.id", "appliedTo[0].appliedTo"); NULL: bookkeeping */
     const char *const *enum_values; /* documented values, NULL-terminated; NULL: open */
-    const struct column *fields;   /* COLUMN_STRUCT */
+    const struct column *fields;   /* COLUMN_STRUCT; their source paths start at the object */
     size_t field_count;
+    bool expected;                 /* documented as never null: NULL is stored all the same, and counted as drift */
 };
 
 enum table_partition { PARTITION_NONE, PARTITION_DAY, PARTITION_HOUR };
@@ -39,11 +40,12 @@ struct table_schema {
 };
 
 const char *column_type_sql(enum column_type type);            /* "INT64"; STRUCT has none of its own */
-void column_sql(struct buf *out, const struct column *column); /* "ARRAY<STRUCT<id INT64, ...>>" */
+void column_sql(struct buf *out, const struct column *column); /* the type: "ARRAY<STRUCT<`id` INT64, ...>>" (names may be keywords) */
 const struct column *column_find(const struct column *columns, size_t count, const char *name); /* exact case; NULL */
 size_t column_index(const struct column *columns, size_t count, const char *name);              /* SIZE_MAX when absent */
 
-/* Serialized DescriptorProto (self-contained, proto2 presence, nested messages) for rows of these columns:
+/* Serialized DescriptorProto (self-contained, proto2 presence, nested messages) for rows of these columns. Columns with a
+ * default are left out, so that the server's missing-value rule fills them; the others keep their numbers. Types:
  * INT64 int64, BOOL bool, FLOAT64 double, STRING/JSON/NUMERIC string, TIMESTAMP int64 us, DATE int32 days, STRUCT message. */
 void schema_descriptor(struct buf *out, const char *message_name, const struct column *columns, size_t count);
 

@@ -1,0 +1,142 @@
+/* Step 4, fetch: which ranges a task reads, and the sink that hands the reader's records on.
+ *
+ * incremental  modifiedOn from the watermark, newest window open; entities whose modifiedOn may be absent are read by
+ * createdOn as well full         everything, split on createdOn backfill     [from, to) of createdOn
+ *
+ * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change re-reads the group whole. A
+ * full read holds whole groups anyway. */
+#include "run.h"
+
+#include "base/clock.h"
+
+#define DAY_US INT64_C(86400000000)
+
+struct read_plan {
+    struct run *run;
+    enum row_choice choice;
+};
+
+static void *sink_begin(void *user, const struct st_window *window)
+{
+    struct read_plan *plan = user;
+    (void)window;
+    return fetch_new(plan->run, plan->choice);
+}
+
+static void sink_sent(void *fetch, int64_t fetched_at_us)
+{
+    fetch_sent(fetch, fetched_at_us);
+}
+
+static bool sink_record(void *fetch, struct slice record, struct st_record_times *ret, struct error *err)
+{
+    return fetch_record(fetch, record, ret, err);
+}
+
+static bool sink_end(void *fetch, bool complete, struct error *err)
+{
+    bool ok = !complete || fetch_complete(fetch, err);
+    fetch_free(fetch);
+    return ok;
+}
+
+static void log_progress(void *user, int64_t records, int64_t expected)
+{
+    struct run *run = user;
+    int64_t now = clock_mono_ms(), every = run->env->settings->log_progress_s * 1000;
+    pthread_mutex_lock(&run->stage.lock);
+    bool due = now - run->stage.logged_at_ms >= every && records > run->stage.announced_records;
+    if (due) {
+        run->stage.logged_at_ms = now;
+        run->stage.announced_records = records;
+    }
+    pthread_mutex_unlock(&run->stage.lock);
+    if (due)
+        log_info(&run->log, LOG_MSG("Ingestion progress"), LOG_INT("recordsFetched", records),
+                 LOG_INT("recordsExpected", expected), LOG_INT("durationMs", now - run->started_mono_ms));
+}
+
+static bool read_range(struct run *run, struct st_window range, bool whole, enum row_choice choice, struct error *err)
+{
+    struct read_plan plan = {run, choice};
+    const struct st_sink sink = {sink_begin, sink_sent, sink_record, sink_end, &plan};
+    const struct st_read_request request = {
+        .entity = run->entity,
+        .range = range,
+        .whole = whole,
+        .page_size = run->env->settings->st_page_size < run->entity->max_page_size ? run->env->settings->st_page_size
+                                                                                   : run->entity->max_page_size,
+        .concurrency = run->env->readers,
+        .progress = log_progress,
+        .progress_user = run,
+    };
+    struct st_read_result result = {0};
+    if (!st_read(run->tenant, &request, &sink, &result, run->cancel, err))
+        return error_prefix(err, "reading %s", run->entity->name);
+    log_debug(&run->log, LOG_MSG("Range read"), LOG_INT("records", result.records), LOG_INT("windows", result.windows),
+              LOG_INT("requests", result.requests), LOG_INT("splits", result.splits),
+              LOG_INT("refetches", result.refetches));
+    return stage_check_quarantine(run, err);
+}
+
+/* Consecutive days make one range. */
+static bool read_groups(struct run *run, struct error *err)
+{
+    const struct stage *stage = &run->stage;
+    if (stage->too_many_days) {
+        const struct st_window everything = {.column = ST_CREATED_ON};
+        return read_range(run, everything, /* whole */ true, ROW_WITHOUT_ID, err);
+    }
+    for (size_t i = 0; i < stage->group_day_count;) {
+        size_t end = i + 1;
+        while (end < stage->group_day_count && stage->group_days[end] == stage->group_days[end - 1] + 1)
+            end++;
+        const struct st_window days = {ST_CREATED_ON, true, true, stage->group_days[i] * DAY_US,
+                                       (stage->group_days[end - 1] + 1) * DAY_US};
+        if (!read_range(run, days, false, ROW_WITHOUT_ID, err))
+            return false;
+        i = end;
+    }
+    return true;
+}
+
+static bool fetch_incremental(struct run *run, struct error *err)
+{
+    enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
+    const struct st_window modified = {ST_MODIFIED_ON, true, false, run->from_us, 0};
+    const struct st_window created = {ST_CREATED_ON, true, false, run->from_us, 0};
+    if (!read_range(run, modified, false, choice, err))
+        return false;
+    if (run->entity->modified_nullable && !read_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
+        return false;
+    return !run->entity->id_nullable || read_groups(run, err);
+}
+
+static bool fetch_full(struct run *run, struct error *err)
+{
+    const struct st_window everything = {.column = ST_CREATED_ON};
+    return read_range(run, everything, /* whole */ true, ROW_ALL, err);
+}
+
+static bool fetch_backfill(struct run *run, struct error *err)
+{
+    const struct task *task = &run->message->task;
+    const struct st_window window = {ST_CREATED_ON, true, true, task->from_us, task->to_us};
+    enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
+    return read_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
+}
+
+bool fetch_all(struct run *run, struct error *err)
+{
+    switch (run->message->task.mode) {
+    case TASK_INCREMENTAL:
+        return fetch_incremental(run, err);
+    case TASK_FULL:
+        return fetch_full(run, err);
+    case TASK_BACKFILL:
+        return fetch_backfill(run, err);
+    case TASK_RECONCILE:
+        return error_set(err, ERROR_PERMANENT, "unknown_mode", "this program's workers do not take mode reconcile");
+    }
+    return error_set(err, ERROR_PERMANENT, "unknown_mode", "unknown mode %d", (int)run->message->task.mode);
+}

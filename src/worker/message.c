@@ -1,0 +1,38 @@
+#include "message.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct message *message_new(struct pubsub_delivery *delivery, struct pubsub_subscriber *from,
+                            const struct settings *settings)
+{
+    struct message *message = xcalloc(1, sizeof *message);
+    message->delivery = delivery;
+    message->from = from;
+    message->lane = (enum task_lane)delivery->lane;
+    message->readable = task_parse(delivery->data, &message->task, &message->refused) &&
+                        task_check(&message->task, settings, &message->refused);
+    if (message->readable && message->task.tenant == 0 && settings->tenant_count == 1)
+        message->task.tenant = settings->tenants[0].id;
+    snprintf(message->task_id, sizeof message->task_id, "%s",
+             message->task.task_id[0] ? message->task.task_id : delivery->message_id);
+    return message;
+}
+
+void message_free(struct message *message)
+{
+    free(message);
+}
+
+static bool has_window(const struct message *message)
+{
+    return message->task.mode == TASK_BACKFILL || message->task.mode == TASK_RECONCILE;
+}
+
+bool message_is_twin(const struct message *a, const struct message *b)
+{
+    if (!a->readable || !b->readable || a->task.mode != b->task.mode || a->task.tenant != b->task.tenant ||
+        strcmp(a->task.entity, b->task.entity) != 0)
+        return false;
+    return !has_window(a) || strcmp(a->task_id, b->task_id) == 0;
+}

@@ -1,0 +1,27 @@
+/* message.h - steps 1 and 2 of the way: a delivery becomes a task, or a reason to refuse it. */
+#ifndef ST_WORKER_MESSAGE_H
+#define ST_WORKER_MESSAGE_H
+
+#include "dispatch/services.h"
+#include "dispatch/task.h"
+
+struct message {
+    struct message *next;             /* in the worker's queue */
+    struct pubsub_delivery *delivery; /* ours until settled */
+    struct pubsub_subscriber *from;
+    enum task_lane lane;
+    struct task task;
+    char task_id[TASK_ID_SIZE]; /* the task's own, else the Pub/Sub message id */
+    bool readable;              /* false: `refused` says why */
+    struct error refused;
+};
+
+/* Parses and checks. Never fails: what cannot be read is a message that will be dead-lettered. */
+struct message *message_new(struct pubsub_delivery *delivery, struct pubsub_subscriber *from,
+                            const struct settings *settings);
+void message_free(struct message *message); /* the delivery must be settled */
+/* True when both ask for the same thing, so that one may wait for the other: same tenant, entity and mode, and for
+ * windows the same task. */
+bool message_is_twin(const struct message *a, const struct message *b);
+
+#endif

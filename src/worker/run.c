@@ -1,0 +1,104 @@
+/* One run, told from beginning to end: begin, fetch (encode, stage), verify, merge, commit.
+ *
+ * The watermark moves only after the merge is done, and the message is settled only after that (worker.c). The frame,
+ * that is the upper end of what the run may claim, comes from the server's clock at its start, never from the records
+ * it saw. */
+#include "run.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+
+enum { DONE_ALREADY_MARGIN_S = 120 };
+
+static bool begin(struct run *run, struct error *err)
+{
+    int64_t overlap_us = run->env->settings->overlap_s * 1000000;
+    if (!st_tenant_now(run->tenant, &run->frame_to_us, run->cancel, err))
+        return false;
+    run->watermark_us = run->frame_to_us - overlap_us;
+    st_tenant_stats(run->tenant, &run->stats_before);
+    return true;
+}
+
+/* Where an incremental run begins to read: the watermark, or now - LOOKBACK_DAYS at the first run. */
+static bool read_watermark(struct run *run, struct error *err)
+{
+    struct sync_state state = {0};
+    if (sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us))
+        return true;
+    if (!warehouse_watermark(&run->env->services->warehouse, run->message->task.tenant, run->entity->name, &state,
+                             run->cancel, err))
+        return error_prefix(err, "reading the watermark");
+    if (state.found) {
+        run->from_us = state.last_sync_us;
+        sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->from_us);
+    } else {
+        run->from_us = run->frame_to_us - run->env->settings->lookback_days * 86400 * INT64_C(1000000);
+    }
+    return true;
+}
+
+/* A pile of incremental messages costs one run: one that was published well before the frame of the last successful run
+ * is done already. */
+static bool is_done_already(const struct run *run)
+{
+    int64_t frame_us = run->from_us + run->env->settings->overlap_s * 1000000;
+    int64_t published_us = run->message->delivery->publish_time_us, cached_us;
+    if (!sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us))
+        return false;
+    return published_us > 0 && published_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
+}
+
+static bool is_task_done(struct run *run, bool *ret, struct error *err)
+{
+    *ret = false;
+    if (run->message->task.mode == TASK_INCREMENTAL) {
+        if (!read_watermark(run, err))
+            return false;
+        *ret = is_done_already(run);
+        return true;
+    }
+    return warehouse_task_done(&run->env->services->warehouse, run->message->task_id, ret, run->cancel, err);
+}
+
+static bool go(struct run *run, struct error *err)
+{
+    if (!begin(run, err) || !is_task_done(run, &run->skipped, err))
+        return false;
+    if (run->skipped) {
+        log_info(&run->log, LOG_MSG("Task is done already"), LOG_STR("messageId", run->message->delivery->message_id));
+        return true;
+    }
+    return commit_begin(run, err) && fetch_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
+           commit_success(run, err);
+}
+
+static void init(struct run *run, const struct run_env *env, const struct message *message, struct cancel *cancel)
+{
+    *run = (struct run){.env = env, .message = message, .cancel = cancel};
+    run->entity = settings_entity(env->settings, message->task.entity)->entity;
+    run->tenant = services_tenant(env->services, message->task.tenant);
+    run->started_us = clock_wall_us();
+    run->started_mono_ms = clock_mono_ms();
+    uuid_generate(run->run_id);
+    snprintf(run->log_name, sizeof run->log_name, "v2-ingestor:ingestor:%.40s", run->entity->name);
+    run->log = (struct log_context){
+        run->log_name,       run->run_id, message->task_id, run->entity->name, task_mode_name(message->task.mode),
+        message->task.tenant};
+    stage_init(run);
+}
+
+bool run_task(const struct run_env *env, const struct message *message, struct cancel *cancel, int64_t *ret_records,
+              char ret_run_id[UUID_TEXT_SIZE], struct error *err)
+{
+    struct run run;
+    init(&run, env, message, cancel);
+    bool ok = go(&run, err);
+    if (!ok)
+        commit_failure(&run, err);
+    *ret_records = run.stage.rows;
+    memcpy(ret_run_id, run.run_id, UUID_TEXT_SIZE);
+    stage_release(&run);
+    return ok;
+}

@@ -1,0 +1,120 @@
+/* run.h - one attempt at a task: the value that the steps hand on (design 4, steps 3 to 8).
+ *
+ * A run belongs to the slot thread that made it; its fetches run on reader threads and meet it only in stage.c, under
+ * its lock. */
+#ifndef ST_WORKER_RUN_H
+#define ST_WORKER_RUN_H
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "base/uuid.h"
+#include "message.h"
+#include "record/encoder.h"
+#include "servicetitan/read.h"
+
+enum { RUN_MAX_DRIFTS = 256, RUN_MAX_GROUP_DAYS = 4096 };
+
+/* What all runs of a worker share. */
+struct sync_cache;
+struct fetch_index;
+struct run_env {
+    struct services *services;
+    const struct settings *settings;
+    struct sync_cache *watermarks;
+    struct fetch_index *fetches;
+    const char *worker_name; /* host and pid, for the run log */
+    int readers;             /* reader threads of one run */
+};
+
+struct accepted_fetch {
+    int64_t fetch_id, rows;
+};
+
+struct run_drift {
+    char field[160];
+    enum drift_kind kind;
+    int64_t count;
+    char sample[128];
+};
+
+/* What the fetches of a run have brought, filled under the lock. */
+struct stage {
+    pthread_mutex_t lock;
+    struct bq_appender *appender;
+    int64_t next_fetch_id;
+    struct accepted_fetch *accepted;
+    size_t accepted_count, accepted_cap;
+    int64_t rows, quarantined;
+    struct run_drift *drifts;
+    size_t drift_count;
+    int32_t group_days[RUN_MAX_GROUP_DAYS]; /* days whose rows without identity changed; sorted, distinct */
+    size_t group_day_count;
+    bool too_many_days;
+    int64_t logged_at_ms; /* last progress line */
+    int64_t announced_records;
+};
+
+struct run {
+    const struct run_env *env;
+    const struct message *message;
+    const struct entity *entity;
+    struct st_tenant *tenant;
+    struct cancel *cancel; /* lease lost, shutdown */
+    char run_id[UUID_TEXT_SIZE];
+    char log_name[64];
+    struct log_context log;
+    int64_t started_us, started_mono_ms;
+    int64_t frame_to_us;  /* start by the server's clock */
+    int64_t watermark_us; /* candidate: frame_to - overlap */
+    int64_t from_us;      /* incremental: the watermark it reads from */
+    bool skipped;         /* done already: nothing was run */
+    struct st_stats stats_before;
+    struct stage stage;
+    struct merge_outcome merged;
+    int64_t staged_min_us, staged_max_us, staged_bytes;
+};
+
+/* The whole story of one run. True: DONE. False: err says why, and verdict.c what follows. Both outputs are set in any
+ * case. */
+bool run_task(const struct run_env *env, const struct message *message, struct cancel *cancel, int64_t *ret_records,
+              char ret_run_id[UUID_TEXT_SIZE], struct error *err) MUST_CHECK;
+
+/* The steps, in order; each in the file of its name. */
+bool fetch_all(struct run *run, struct error *err) MUST_CHECK;      /* fetch.c: windows, several requests in flight */
+bool stage_verify(struct run *run, struct error *err) MUST_CHECK;   /* stage.c: what is staged is what was read */
+bool merge_run(struct run *run, struct error *err) MUST_CHECK;      /* merge.c: announce, then the change chain */
+bool commit_begin(struct run *run, struct error *err) MUST_CHECK;   /* commit.c: run log "running" */
+bool commit_success(struct run *run, struct error *err) MUST_CHECK; /* commit.c: watermark, run log "success" */
+void commit_failure(struct run *run, const struct error *why);      /* commit.c: run log "failed"; best effort */
+
+/* stage.c */
+void stage_init(struct run *run);
+void stage_release(struct run *run);
+int64_t stage_next_fetch(struct run *run);
+/* Rows of an accepted fetch are in the stage. */
+void stage_accept(struct run *run, int64_t fetch_id, int64_t rows, int64_t quarantined);
+void stage_add_drift(struct run *run, const char *field, enum drift_kind kind, int64_t count, struct slice sample);
+void stage_add_group_day(struct run *run, int32_t day);
+bool stage_check_quarantine(struct run *run,
+                            struct error *err) MUST_CHECK; /* too many bad records: the schema is broken */
+
+/* row.c: one fetch's records on their way into the stage. */
+enum row_choice { ROW_ALL, ROW_WITH_ID /* note the days of the others */, ROW_WITHOUT_ID, ROW_WITHOUT_MODIFIED };
+struct fetch_index *fetch_index_new(void); /* outlives all rows that its fetches have added */
+void fetch_index_free(struct fetch_index *index);
+struct fetch;
+struct fetch *fetch_new(struct run *run, enum row_choice choice);
+void fetch_free(struct fetch *fetch);
+void fetch_sent(struct fetch *fetch, int64_t fetched_at_us);
+bool fetch_record(struct fetch *fetch, struct slice record, struct st_record_times *ret, struct error *err) MUST_CHECK;
+/* Waits until the rows are safe, then accepts the fetch. */
+bool fetch_complete(struct fetch *fetch, struct error *err) MUST_CHECK;
+
+/* sync_cache.c: watermarks seen or set by this worker. A stale one is always safe. */
+struct sync_cache *sync_cache_new(size_t tenants, size_t entities);
+void sync_cache_free(struct sync_cache *cache);
+bool sync_cache_get(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t *ret_us);
+void sync_cache_put(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t us);
+
+#endif

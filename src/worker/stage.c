@@ -1,0 +1,165 @@
+/* Step 6, stage: what the fetches of a run have brought, and the proof that all of it is there.
+ *
+ * A fetch counts only when it was accepted, that is: read completely and acknowledged by the Storage Write API. Before
+ * the merge the stage table is asked how many distinct rows it holds of each accepted fetch; the default stream
+ * delivers at least once. */
+#include "run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/timestamp.h"
+
+enum { QUARANTINE_FREE_RECORDS = 20 };
+/* Our clock and the one of _staged_at may differ by this much. */
+#define STAGE_CLOCK_MARGIN_US INT64_C(3600000000)
+
+void stage_init(struct run *run)
+{
+    pthread_mutex_init(&run->stage.lock, NULL);
+    run->stage.logged_at_ms = run->started_mono_ms;
+    run->stage.appender =
+        bq_writer_table(run->env->services->writer, run->env->settings->bq_dataset_stage, &run->entity->stage);
+}
+
+void stage_release(struct run *run)
+{
+    free(run->stage.accepted);
+    free(run->stage.drifts);
+    pthread_mutex_destroy(&run->stage.lock);
+}
+
+int64_t stage_next_fetch(struct run *run)
+{
+    pthread_mutex_lock(&run->stage.lock);
+    int64_t id = ++run->stage.next_fetch_id;
+    pthread_mutex_unlock(&run->stage.lock);
+    return id;
+}
+
+void stage_accept(struct run *run, int64_t fetch_id, int64_t rows, int64_t quarantined)
+{
+    struct stage *stage = &run->stage;
+    pthread_mutex_lock(&stage->lock);
+    if (stage->accepted_count == stage->accepted_cap) {
+        stage->accepted_cap = stage->accepted_cap ? stage->accepted_cap * 2 : 16;
+        stage->accepted = xrealloc(stage->accepted, stage->accepted_cap * sizeof stage->accepted[0]);
+    }
+    stage->accepted[stage->accepted_count++] = (struct accepted_fetch){fetch_id, rows};
+    stage->rows += rows;
+    stage->quarantined += quarantined;
+    pthread_mutex_unlock(&stage->lock);
+}
+
+static struct run_drift *find_drift(struct stage *stage, const char *field, enum drift_kind kind)
+{
+    for (size_t i = 0; i < stage->drift_count; i++)
+        if (stage->drifts[i].kind == kind && strcmp(stage->drifts[i].field, field) == 0)
+            return &stage->drifts[i];
+    return NULL;
+}
+
+static size_t utf8_cut(struct slice s, size_t max)
+{
+    size_t len = s.len < max ? s.len : max;
+    while (len > 0 && len < s.len && ((unsigned char)s.ptr[len] & 0xC0) == 0x80)
+        len--;
+    return len;
+}
+
+void stage_add_drift(struct run *run, const char *field, enum drift_kind kind, int64_t count, struct slice sample)
+{
+    struct stage *stage = &run->stage;
+    pthread_mutex_lock(&stage->lock);
+    if (!stage->drifts)
+        stage->drifts = xcalloc(RUN_MAX_DRIFTS, sizeof stage->drifts[0]);
+    struct run_drift *drift = find_drift(stage, field, kind);
+    if (!drift && stage->drift_count < RUN_MAX_DRIFTS) {
+        drift = &stage->drifts[stage->drift_count++];
+        *drift = (struct run_drift){.kind = kind};
+        snprintf(drift->field, sizeof drift->field, "%s", field);
+        memcpy(drift->sample, sample.ptr ? sample.ptr : "", utf8_cut(sample, sizeof drift->sample - 1));
+    }
+    if (drift)
+        drift->count += count;
+    pthread_mutex_unlock(&stage->lock);
+}
+
+void stage_add_group_day(struct run *run, int32_t day)
+{
+    struct stage *stage = &run->stage;
+    pthread_mutex_lock(&stage->lock);
+    size_t at = 0;
+    while (at < stage->group_day_count && stage->group_days[at] < day)
+        at++;
+    bool known = at < stage->group_day_count && stage->group_days[at] == day;
+    if (!known && stage->group_day_count == RUN_MAX_GROUP_DAYS) {
+        stage->too_many_days = true;
+    } else if (!known) {
+        memmove(stage->group_days + at + 1, stage->group_days + at,
+                (stage->group_day_count - at) * sizeof stage->group_days[0]);
+        stage->group_days[at] = day;
+        stage->group_day_count++;
+    }
+    pthread_mutex_unlock(&stage->lock);
+}
+
+bool stage_check_quarantine(struct run *run, struct error *err)
+{
+    struct stage *stage = &run->stage;
+    int64_t percent = run->env->settings->quarantine_percent;
+    pthread_mutex_lock(&stage->lock);
+    int64_t bad = stage->quarantined, all = stage->rows + bad;
+    pthread_mutex_unlock(&stage->lock);
+    if (bad <= QUARANTINE_FREE_RECORDS || bad * 100 <= all * percent)
+        return true;
+    return error_set(err, ERROR_PERMANENT, "schema_broken",
+                     "Schema validation failed: %lld of %lld records of %s break their schema, more than %lld %%; see "
+                     "the quarantine table",
+                     (long long)bad, (long long)all, run->entity->name, (long long)percent);
+}
+
+static int by_fetch(const void *a, const void *b)
+{
+    const struct accepted_fetch *x = a, *y = b;
+    return x->fetch_id < y->fetch_id ? -1 : x->fetch_id > y->fetch_id;
+}
+
+static int64_t rows_found(const struct stage_check *check, int64_t fetch_id)
+{
+    for (size_t i = 0; i < check->count; i++)
+        if (check->fetches[i].fetch_id == fetch_id)
+            return check->fetches[i].distinct_rows;
+    return 0;
+}
+
+static bool compare(const struct run *run, const struct stage_check *check, struct error *err)
+{
+    for (size_t i = 0; i < run->stage.accepted_count; i++) {
+        const struct accepted_fetch *fetch = &run->stage.accepted[i];
+        int64_t found = rows_found(check, fetch->fetch_id);
+        if (found != fetch->rows)
+            return error_set(err, ERROR_RETRY, "stage_incomplete",
+                             "could not find all staged rows of %s: fetch %lld has %lld of %lld", run->entity->name,
+                             (long long)fetch->fetch_id, (long long)found, (long long)fetch->rows);
+    }
+    return true;
+}
+
+bool stage_verify(struct run *run, struct error *err)
+{
+    struct stage_check check = {0};
+    struct stage *stage = &run->stage;
+    qsort(stage->accepted, stage->accepted_count, sizeof stage->accepted[0], by_fetch);
+    if (stage->rows == 0)
+        return true;
+    if (!warehouse_verify_stage(&run->env->services->warehouse, run->entity, run->run_id,
+                                run->started_us - STAGE_CLOCK_MARGIN_US, &check, run->cancel, err))
+        return error_prefix(err, "verifying the stage");
+    bool ok = compare(run, &check, err);
+    run->staged_min_us = check.staged_min_us;
+    run->staged_max_us = check.staged_max_us;
+    run->staged_bytes = check.bytes;
+    stage_check_release(&check);
+    return ok;
+}

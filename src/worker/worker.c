@@ -1,0 +1,369 @@
+/* The worker: two lanes in, slots that run tasks, one verdict per message.
+ *
+ * Streams hand deliveries to a queue on their own threads; slot threads take from it, the live lane first. A message
+ * whose twin is under way in this process, or whose tenant's breaker is open, waits in the queue (DEFER): its lease is
+ * kept, no slot and no attempt is used. The queue is bounded by max_outstanding_messages of the streams. */
+#include "worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "verdict.h"
+
+enum {
+    LANES = 2,
+    DEFERRED_ROOM = 16, /* messages that may wait beside the slots' own, per lane */
+    ACK_DEADLINE_S = 60,
+    EXTENSION_S = 60,
+    READERS_MAX = 16,
+    MAX_OUTSTANDING_BYTES = 16 << 20,
+    DRAIN_IDLE_MS = 3000,
+    POLL_MS = 250, /* how often waiting messages are looked at again: breakers change state by time alone */
+};
+
+struct slot {
+    struct worker *worker;
+    pthread_t thread;
+    struct message *running; /* under the worker's lock */
+};
+
+struct worker {
+    const struct worker_options *options;
+    struct run_env env;
+    char name[160];
+    struct pubsub_subscriber *subscribers[LANES];
+    pthread_mutex_t lock;
+    pthread_cond_t changed;       /* queue, slots or stopping */
+    struct message *queue[LANES]; /* first in, first looked at */
+    struct slot *slots;
+    size_t slot_count;
+    bool stopping;
+    struct worker_totals totals;
+};
+
+static const struct log_context worker_log = {.context = "v2-ingestor:worker"};
+
+/* ---- The queue ------------------------------------------------------------------------------------------------- */
+
+static void on_delivery(void *user, struct pubsub_delivery *delivery)
+{
+    struct worker *w = user;
+    struct message *message = message_new(delivery, w->subscribers[delivery->lane], w->env.settings);
+    pthread_mutex_lock(&w->lock);
+    struct message **at = &w->queue[message->lane];
+    while (*at)
+        at = &(*at)->next;
+    *at = message;
+    w->totals.messages++;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static bool twin_is_running(const struct worker *w, const struct message *message)
+{
+    for (size_t i = 0; i < w->slot_count; i++)
+        if (w->slots[i].running && message_is_twin(w->slots[i].running, message))
+            return true;
+    return false;
+}
+
+static bool must_wait(const struct worker *w, const struct message *message)
+{
+    if (!message->readable || task_is_group(&message->task, w->env.settings))
+        return false;
+    struct st_tenant *tenant = services_tenant(w->env.services, message->task.tenant);
+    return twin_is_running(w, message) || st_tenant_breaker(tenant) == BREAKER_OPEN;
+}
+
+/* Under the lock: the first message that need not wait, live before backfill. */
+static struct message *take_ready(struct worker *w)
+{
+    for (int lane = 0; lane < LANES; lane++) {
+        for (struct message **at = &w->queue[lane]; *at; at = &(*at)->next) {
+            struct message *message = *at;
+            if (must_wait(w, message))
+                continue;
+            *at = message->next;
+            message->next = NULL;
+            return message;
+        }
+    }
+    return NULL;
+}
+
+static struct message *next_message(struct worker *w, struct slot *slot)
+{
+    struct message *message = NULL;
+    pthread_mutex_lock(&w->lock);
+    while (!w->stopping && !(message = take_ready(w)))
+        clock_cond_wait(&w->changed, &w->lock, clock_mono_ms() + POLL_MS);
+    slot->running = message;
+    pthread_mutex_unlock(&w->lock);
+    return message;
+}
+
+/* ---- One message ------------------------------------------------------------------------------------------------ */
+
+struct expansion {
+    struct buf *texts;
+    struct pubsub_message *messages;
+    size_t count, cap;
+};
+
+static bool add_single(void *user, const struct task *single)
+{
+    struct expansion *x = user;
+    if (x->count == x->cap) {
+        x->cap = x->cap ? x->cap * 2 : 16;
+        x->texts = xrealloc(x->texts, x->cap * sizeof x->texts[0]);
+    }
+    x->texts[x->count] = BUF_INIT;
+    task_format(single, &x->texts[x->count++]);
+    return true;
+}
+
+/* A group becomes one message per entity and tenant in the same lane; the group's own message is done when they are
+ * published. */
+static bool expand(struct worker *w, const struct message *message, struct error *err)
+{
+    const struct settings *s = w->env.settings;
+    const char *topic = message->lane == TASK_LANE_BACKFILL ? s->pubsub_backfill_topic : s->pubsub_topic;
+    struct expansion x = {0};
+    struct task group = message->task;
+    snprintf(group.task_id, sizeof group.task_id, "%s", message->task_id);
+    task_expand(&group, s, add_single, &x);
+    x.messages = xcalloc(x.count, sizeof x.messages[0]);
+    for (size_t i = 0; i < x.count; i++)
+        x.messages[i].data = buf_slice(&x.texts[i]);
+    bool ok = pubsub_publish(w->env.services->pubsub, topic, x.messages, x.count, NULL, NULL, NULL,
+                             w->options->shutdown, err);
+    if (ok)
+        log_info(&worker_log, LOG_MSG("Message expanded"), LOG_STR("taskId", message->task_id),
+                 LOG_INT("messages", x.count));
+    for (size_t i = 0; i < x.count; i++)
+        buf_release(&x.texts[i]);
+    free(x.texts);
+    free(x.messages);
+    return ok;
+}
+
+static void stop_run(void *user)
+{
+    cancel_set(user, "shutdown");
+}
+
+static bool handle(struct worker *w, const struct message *message, int64_t *ret_records, char *run_id,
+                   struct error *err)
+{
+    if (!message->readable) {
+        *err = message->refused;
+        return false;
+    }
+    if (task_is_group(&message->task, w->env.settings))
+        return expand(w, message, err);
+    /* The lease's loss and the shutdown both end the run. */
+    struct cancel *cancel = cancel_new(message->delivery->lease);
+    uint64_t hook = cancel_add_hook(w->options->shutdown, stop_run, cancel);
+    bool ok = run_task(&w->env, message, cancel, ret_records, run_id, err);
+    cancel_remove_hook(w->options->shutdown, hook);
+    cancel_free(cancel);
+    return ok;
+}
+
+static void count(struct worker *w, enum verdict verdict, int64_t records)
+{
+    int64_t *const counters[] = {
+        [VERDICT_DONE] = &w->totals.done, [VERDICT_RETRY] = &w->totals.retried, [VERDICT_REJECT] = &w->totals.rejected};
+    ++*counters[verdict];
+    w->totals.records += records;
+}
+
+static void work(struct worker *w, struct slot *slot, struct message *message)
+{
+    struct error err = ERROR_INIT;
+    char run_id[UUID_TEXT_SIZE] = "";
+    int64_t records = 0;
+    bool ok = handle(w, message, &records, run_id, &err);
+    enum verdict verdict = verdict_of(ok, &err, message->delivery->delivery_attempt);
+    verdict = verdict_settle(&w->env, message, verdict, &err, run_id);
+    pthread_mutex_lock(&w->lock);
+    slot->running = NULL;
+    count(w, verdict, records);
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    message_free(message);
+}
+
+static void *slot_main(void *user)
+{
+    struct slot *slot = user;
+    struct message *message;
+    while ((message = next_message(slot->worker, slot)))
+        work(slot->worker, slot, message);
+    return NULL;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------------------- */
+
+static bool subscribe(struct worker *w, struct error *err)
+{
+    const struct settings *s = w->env.settings;
+    const char *const names[LANES] = {
+        [TASK_LANE_LIVE] = s->pubsub_subscription, [TASK_LANE_BACKFILL] = s->pubsub_backfill_subscription};
+    for (int lane = 0; lane < LANES; lane++) {
+        const struct pubsub_subscriber_options options = {
+            .subscription = names[lane],
+            .lane = lane,
+            .max_outstanding_messages = (int64_t)w->slot_count + DEFERRED_ROOM,
+            .max_outstanding_bytes = MAX_OUTSTANDING_BYTES,
+            .stream_ack_deadline_s = ACK_DEADLINE_S,
+            .extension_s = EXTENSION_S,
+            .on_delivery = on_delivery,
+            .user = w,
+        };
+        /* Deliveries may come before the assignment is seen: the queue's lock orders them. */
+        pthread_mutex_lock(&w->lock);
+        w->subscribers[lane] = pubsub_subscriber_start(w->env.services->pubsub, &options, err);
+        bool ok = w->subscribers[lane] != NULL;
+        pthread_mutex_unlock(&w->lock);
+        if (!ok)
+            return error_prefix(err, "subscribing to '%s'", names[lane]);
+    }
+    return true;
+}
+
+static void tell_object(void *user, const char *object, bool created)
+{
+    (void)user;
+    if (created)
+        log_info(&worker_log, LOG_MSG("Created in the warehouse"), LOG_STR("object", object));
+}
+
+/* A worker that finds no tables makes them. */
+static bool prepare(struct worker *w, struct error *err)
+{
+    struct warehouse *warehouse = &w->env.services->warehouse;
+    bool ready = false;
+    if (!warehouse_is_ready(warehouse, &ready, err))
+        return error_prefix(err, "looking for the tables");
+    return ready || warehouse_init(warehouse, tell_object, NULL, w->options->shutdown, err) ||
+           error_prefix(err, "making the tables");
+}
+
+static bool is_idle(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool idle = !w->queue[TASK_LANE_LIVE] && !w->queue[TASK_LANE_BACKFILL];
+    for (size_t i = 0; i < w->slot_count; i++)
+        idle = idle && !w->slots[i].running;
+    pthread_mutex_unlock(&w->lock);
+    for (int lane = 0; lane < LANES; lane++)
+        idle = idle && pubsub_subscriber_idle_ms(w->subscribers[lane]) >= DRAIN_IDLE_MS;
+    return idle;
+}
+
+/* Waits for the end: shutdown, empty lanes (drain), or a stream that failed for good. */
+static bool supervise(struct worker *w, struct error *err)
+{
+    int64_t idle_since_ms = clock_mono_ms();
+    while (cancel_sleep_ms(w->options->shutdown, POLL_MS)) {
+        for (int lane = 0; lane < LANES; lane++)
+            if (pubsub_subscriber_failed(w->subscribers[lane], err))
+                return false;
+        if (!is_idle(w))
+            idle_since_ms = clock_mono_ms();
+        else if (w->options->drain && clock_mono_ms() - idle_since_ms >= DRAIN_IDLE_MS)
+            return true;
+    }
+    return true;
+}
+
+/* What waits in the queue is given back: somebody else may take it at once. */
+static void give_back(struct worker *w)
+{
+    const struct error why = {.class = ERROR_CANCELLED, .code = "shutdown", .message = "cancelled: shutdown"};
+    for (int lane = 0; lane < LANES; lane++) {
+        while (w->queue[lane]) {
+            struct message *message = w->queue[lane];
+            w->queue[lane] = message->next;
+            verdict_settle(&w->env, message, VERDICT_RETRY, &why, "");
+            w->totals.retried++;
+            message_free(message);
+        }
+    }
+}
+
+static void stop(struct worker *w)
+{
+    for (int lane = 0; lane < LANES; lane++)
+        if (w->subscribers[lane])
+            pubsub_subscriber_stop(w->subscribers[lane]);
+    pthread_mutex_lock(&w->lock);
+    w->stopping = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    for (size_t i = 0; i < w->slot_count; i++)
+        if (w->slots[i].worker)
+            pthread_join(w->slots[i].thread, NULL);
+    give_back(w);
+    for (int lane = 0; lane < LANES; lane++)
+        if (w->subscribers[lane])
+            pubsub_subscriber_free(w->subscribers[lane]);
+}
+
+static void init(struct worker *w, const struct worker_options *options)
+{
+    const struct settings *s = options->services->settings;
+    char host[96] = "";
+    *w = (struct worker){.options = options, .slot_count = (size_t)s->worker_concurrency};
+    gethostname(host, sizeof host - 1);
+    snprintf(w->name, sizeof w->name, "%s/%d", host, (int)getpid());
+    w->env = (struct run_env){
+        .services = options->services,
+        .settings = s,
+        .watermarks = sync_cache_new(s->tenant_count, s->entity_count),
+        .fetches = fetch_index_new(),
+        .worker_name = w->name,
+        .readers = s->max_concurrent_requests < READERS_MAX ? (int)s->max_concurrent_requests : READERS_MAX,
+    };
+    pthread_mutex_init(&w->lock, NULL);
+    clock_cond_init(&w->changed);
+    w->slots = xcalloc(w->slot_count, sizeof w->slots[0]);
+}
+
+static void release(struct worker *w)
+{
+    free(w->slots);
+    sync_cache_free(w->env.watermarks);
+    fetch_index_free(w->env.fetches);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+}
+
+static void start_slots(struct worker *w)
+{
+    for (size_t i = 0; i < w->slot_count; i++) {
+        w->slots[i].worker = w;
+        if (pthread_create(&w->slots[i].thread, NULL, slot_main, &w->slots[i]) != 0)
+            BUG("cannot start a thread");
+    }
+}
+
+bool worker_run(const struct worker_options *options, struct worker_totals *ret, struct error *err)
+{
+    struct worker w;
+    init(&w, options);
+    bool ok = prepare(&w, err) && subscribe(&w, err);
+    if (ok) {
+        log_info(&worker_log, LOG_MSG("Worker started"), LOG_INT("slots", w.slot_count),
+                 LOG_INT("tenants", w.env.settings->tenant_count), LOG_STR("worker", w.name));
+        start_slots(&w);
+        ok = supervise(&w, err);
+    }
+    stop(&w);
+    *ret = w.totals;
+    release(&w);
+    return ok;
+}

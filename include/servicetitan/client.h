@@ -41,6 +41,7 @@ enum st_column { ST_CREATED_ON, ST_MODIFIED_ON };
 struct st_window {          /* [from, to) over a time column */
     enum st_column column;
     bool has_from, has_to;
+    bool timeless;          /* instead of a range: the records that lack the column's time (full reads only) */
     int64_t from_us, to_us;
 };
 
@@ -52,6 +53,7 @@ struct st_list_request {
     bool unfiltered;        /* no time filter at all */
     int64_t page, page_size;
     struct page *sink;      /* fed with the body */
+    void (*sending)(void *user, int64_t sent_at_us); /* before each try, the server's clock; may be NULL */
     bool (*stop)(void *user, const struct page_envelope *seen); /* asked after each piece; true ends the transfer (overfull window) */
     void *user;
 };
@@ -60,6 +62,7 @@ struct st_list_reply {
     int64_t sent_at_us;     /* server's clock when the request was sent: the rows' _fetched_at */
     bool stopped;
 };
+/* A page that was too large (413, time-outs) is not asked for again: code "page_too_large", RETRY; the tenant remembers the smaller size. */
 bool st_list(struct st_tenant *tenant, const struct st_list_request *request, struct st_list_reply *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* Class, code, effect and wait of an API answer: status, Retry-After (-1), body (may be HTML, empty, cut); pure. */

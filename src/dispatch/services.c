@@ -33,12 +33,18 @@ static bool open_bigquery(struct services *v, const struct settings *s, struct e
     v->bigquery_credentials = credentials_for(s, rest != NULL, err);
     if (!v->bigquery_credentials)
         return false;
-    const struct bq_options options = {s->bq_project, s->bq_location, rest, v->bigquery_credentials,
-                                       s->bq_job_timeout_s * 1000};
+    const struct bq_options options = {
+        .project = s->bq_project,
+        .location = s->bq_location,
+        .rest_base = rest,
+        .creds = v->bigquery_credentials,
+        .job_timeout_ms = s->bq_job_timeout_s * 1000,
+    };
     v->bigquery = bq_client_new(&options, err);
     if (!v->bigquery)
         return false;
-    const struct bq_writer_options writer = {s->bq_project, storage, v->bigquery_credentials};
+    const struct bq_writer_options writer = {
+        .project = s->bq_project, .target = storage, .creds = v->bigquery_credentials};
     v->writer = bq_writer_new(&writer, err);
     if (!v->writer)
         return false;

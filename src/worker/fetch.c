@@ -91,8 +91,13 @@ static bool read_groups(struct run *run, struct error *err)
         size_t end = i + 1;
         while (end < stage->group_day_count && stage->group_days[end] == stage->group_days[end - 1] + 1)
             end++;
-        const struct st_window days = {ST_CREATED_ON, true, true, stage->group_days[i] * DAY_US,
-                                       (stage->group_days[end - 1] + 1) * DAY_US};
+        const struct st_window days = {
+            .column = ST_CREATED_ON,
+            .has_from = true,
+            .has_to = true,
+            .from_us = stage->group_days[i] * DAY_US,
+            .to_us = (stage->group_days[end - 1] + 1) * DAY_US,
+        };
         if (!read_range(run, days, false, ROW_WITHOUT_ID, err))
             return false;
         i = end;
@@ -103,8 +108,8 @@ static bool read_groups(struct run *run, struct error *err)
 static bool fetch_incremental(struct run *run, struct error *err)
 {
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
-    const struct st_window modified = {ST_MODIFIED_ON, true, false, run->from_us, 0};
-    const struct st_window created = {ST_CREATED_ON, true, false, run->from_us, 0};
+    const struct st_window modified = {.column = ST_MODIFIED_ON, .has_from = true, .from_us = run->from_us};
+    const struct st_window created = {.column = ST_CREATED_ON, .has_from = true, .from_us = run->from_us};
     if (!read_range(run, modified, false, choice, err))
         return false;
     if (run->entity->modified_nullable && !read_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
@@ -121,7 +126,8 @@ static bool fetch_full(struct run *run, struct error *err)
 static bool fetch_backfill(struct run *run, struct error *err)
 {
     const struct task *task = &run->message->task;
-    const struct st_window window = {ST_CREATED_ON, true, true, task->from_us, task->to_us};
+    const struct st_window window = {
+        .column = ST_CREATED_ON, .has_from = true, .has_to = true, .from_us = task->from_us, .to_us = task->to_us};
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
     return read_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
 }

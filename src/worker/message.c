@@ -3,12 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct message *message_new(struct pubsub_delivery *delivery, struct pubsub_subscriber *from,
-                            const struct settings *settings)
+struct message *message_new(struct pubsub_delivery *delivery, const struct settings *settings)
 {
     struct message *message = xcalloc(1, sizeof *message);
     message->delivery = delivery;
-    message->from = from;
     message->lane = (enum task_lane)delivery->lane;
     message->readable = task_parse(delivery->data, &message->task, &message->refused) &&
                         task_check(&message->task, settings, &message->refused);

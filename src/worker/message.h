@@ -8,7 +8,7 @@
 struct message {
     struct message *next;             /* in the worker's queue */
     struct pubsub_delivery *delivery; /* ours until settled */
-    struct pubsub_subscriber *from;
+    struct pubsub_subscriber *from;   /* set by the worker */
     enum task_lane lane;
     struct task task;
     char task_id[TASK_ID_SIZE]; /* the task's own, else the Pub/Sub message id */
@@ -17,8 +17,7 @@ struct message {
 };
 
 /* Parses and checks. Never fails: what cannot be read is a message that will be dead-lettered. */
-struct message *message_new(struct pubsub_delivery *delivery, struct pubsub_subscriber *from,
-                            const struct settings *settings);
+struct message *message_new(struct pubsub_delivery *delivery, const struct settings *settings);
 void message_free(struct message *message); /* the delivery must be settled */
 /* True when both ask for the same thing, so that one may wait for the other: same tenant, entity and mode, and for
  * windows the same task. */

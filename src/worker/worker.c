@@ -50,8 +50,10 @@ static const struct log_context worker_log = {.context = "v2-ingestor:worker"};
 static void on_delivery(void *user, struct pubsub_delivery *delivery)
 {
     struct worker *w = user;
-    struct message *message = message_new(delivery, w->subscribers[delivery->lane], w->env.settings);
+    struct message *message = message_new(delivery, w->env.settings);
     pthread_mutex_lock(&w->lock);
+    message->from =
+        w->subscribers[message->lane]; /* the first may come before subscribe() has it: it holds the lock till then */
     struct message **at = &w->queue[message->lane];
     while (*at)
         at = &(*at)->next;
@@ -223,7 +225,6 @@ static bool subscribe(struct worker *w, struct error *err)
             .on_delivery = on_delivery,
             .user = w,
         };
-        /* Deliveries may come before the assignment is seen: the queue's lock orders them. */
         pthread_mutex_lock(&w->lock);
         w->subscribers[lane] = pubsub_subscriber_start(w->env.services->pubsub, &options, err);
         bool ok = w->subscribers[lane] != NULL;

@@ -1,0 +1,53 @@
+/* command.h - one file per subcommand: a row with name, summary, usage, what it reaches, exec. Help is made from the
+ * rows. */
+#ifndef ST_CMD_COMMAND_H
+#define ST_CMD_COMMAND_H
+
+#include "dispatch/services.h"
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1, /* it was tried and did not succeed */
+    EXIT_USAGE = 2,  /* wrong arguments or configuration: nothing was tried */
+};
+
+struct invocation { /* what every command gets */
+    const struct command *command;
+    struct settings settings;
+    struct settings_files files;
+    bool json;
+    int argc; /* the command's own words, options taken out in order */
+    char **argv;
+};
+
+struct command_option {
+    const char *name;  /* "--mode" */
+    const char *value; /* "MODE"; NULL: a switch */
+    const char *text;
+};
+
+struct command {
+    const char *name;
+    const char *arguments; /* "[ENTITY...|all]" */
+    const char *summary;
+    const char *details;                  /* what to know before using it; may be NULL */
+    const struct command_option *options; /* ends with a NULL name; may be NULL */
+    unsigned needs;                       /* enum settings_command bits; ~0u: no settings at all */
+    enum exit_code (*exec)(struct invocation *in);
+};
+#define COMMAND_NO_SETTINGS (~0u)
+
+extern const struct command command_worker, command_dispatch, command_init, command_status, command_runs,
+    command_last_sync, command_config, command_schema;
+extern const struct command *const commands[]; /* ends with NULL */
+
+/* Takes the option out of the words: its value, "" for a switch, NULL when absent. */
+const char *invocation_option(struct invocation *in, const char *name);
+/* Wrong use of the command: one line, with where to find help. Returns EXIT_USAGE. */
+enum exit_code usage_error(const struct invocation *in, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* One line "st-ingestor COMMAND: message". Returns EXIT_FAILED, or EXIT_USAGE for errors of configuration. */
+enum exit_code command_failed(const struct invocation *in, const struct error *err);
+/* Tenant given by --tenant; 0 when absent. False after an error line. */
+bool invocation_tenant(struct invocation *in, int64_t *ret);
+
+#endif

@@ -1,0 +1,83 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "command.h"
+
+const struct command *const commands[] = {
+    &command_worker, &command_dispatch, &command_init, &command_status, &command_runs, &command_last_sync,
+    &command_schema, &command_config,   NULL,
+};
+
+static bool is_switch(const struct invocation *in, const char *name)
+{
+    for (const struct command_option *o = in->command->options; o && o->name; o++)
+        if (strcmp(o->name, name) == 0)
+            return o->value == NULL;
+    return false;
+}
+
+static void remove_words(struct invocation *in, int at, int count)
+{
+    for (int i = at; i + count < in->argc; i++)
+        in->argv[i] = in->argv[i + count];
+    in->argc -= count;
+}
+
+const char *invocation_option(struct invocation *in, const char *name)
+{
+    size_t len = strlen(name);
+    for (int i = 0; i < in->argc; i++) {
+        char *word = in->argv[i];
+        if (strncmp(word, name, len) != 0)
+            continue;
+        if (word[len] == '=') {
+            remove_words(in, i, 1);
+            return word + len + 1;
+        }
+        if (word[len] != '\0')
+            continue;
+        if (is_switch(in, name)) {
+            remove_words(in, i, 1);
+            return "";
+        }
+        const char *value = i + 1 < in->argc ? in->argv[i + 1] : "";
+        remove_words(in, i, i + 1 < in->argc ? 2 : 1);
+        return value;
+    }
+    return NULL;
+}
+
+enum exit_code usage_error(const struct invocation *in, const char *fmt, ...)
+{
+    va_list args;
+    fprintf(stderr, "st-ingestor %s: ", in->command->name);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "; `st-ingestor %s --help` tells more\n", in->command->name);
+    return EXIT_USAGE;
+}
+
+enum exit_code command_failed(const struct invocation *in, const struct error *err)
+{
+    static const char *const usage_codes[] = {"unknown_entity", "unknown_mode", "unknown_tenant",
+                                              "config",         "config_value", "config_missing"};
+    fprintf(stderr, "st-ingestor %s: %s\n", in->command->name, err->message);
+    for (size_t i = 0; i < sizeof usage_codes / sizeof usage_codes[0]; i++)
+        if (strcmp(err->code, usage_codes[i]) == 0)
+            return EXIT_USAGE;
+    return EXIT_FAILED;
+}
+
+bool invocation_tenant(struct invocation *in, int64_t *ret)
+{
+    const char *text = invocation_option(in, "--tenant");
+    *ret = 0;
+    if (!text)
+        return true;
+    if (!slice_to_int64(slice_str(text), ret) || *ret <= 0) {
+        usage_error(in, "--tenant is \"%s\": a positive number is needed", text);
+        return false;
+    }
+    return true;
+}

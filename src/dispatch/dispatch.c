@@ -1,0 +1,130 @@
+#include "dispatch/dispatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/timestamp.h"
+#include "base/uuid.h"
+
+/* 1970-01-01 was a Thursday. */
+static bool is_full_sync_day(const struct settings *s)
+{
+    static const char *const days[] = {"thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday"};
+    return strcmp(days[timestamp_to_days(clock_wall_us()) % 7], s->full_sync_day) == 0;
+}
+
+/* "entity" stands for the entity's own syncMode, "auto" for full on the full-sync day and the syncMode on others. */
+static bool resolve_mode(const struct settings *s, const struct entity_settings *entity, const char *wanted,
+                         enum task_mode *ret, struct error *err)
+{
+    const char *name = wanted ? wanted : s->default_mode;
+    if (strcmp(name, "auto") == 0)
+        name = is_full_sync_day(s) ? "full" : entity->sync_mode;
+    if (strcmp(name, "entity") == 0)
+        name = entity->sync_mode;
+    if (!task_mode_parse(name, ret) || (*ret != TASK_INCREMENTAL && *ret != TASK_FULL))
+        return error_set(err, ERROR_PERMANENT, "unknown_mode",
+                         "unknown mode \"%s\": incremental, full or auto is allowed", name);
+    return true;
+}
+
+struct plan {
+    struct dispatched *items;
+    size_t count;
+};
+
+static bool add_entity(struct plan *plan, const struct settings *s, const struct dispatch_request *request,
+                       const char *name, struct error *err)
+{
+    char uuid[UUID_TEXT_SIZE];
+    struct dispatched *item = &plan->items[plan->count];
+    *item = (struct dispatched){.task = {.tenant = request->tenant}};
+    snprintf(item->task.entity, sizeof item->task.entity, "%s", name);
+    if (!task_check(&item->task, s, err) ||
+        !resolve_mode(s, settings_entity(s, name), request->mode, &item->task.mode, err))
+        return false;
+    uuid_generate(uuid);
+    snprintf(item->task.task_id, sizeof item->task.task_id, "%s", uuid);
+    snprintf(item->task.requested_by, sizeof item->task.requested_by, "%s",
+             request->requested_by ? request->requested_by : "");
+    for (size_t i = 0; i < plan->count; i++)
+        if (strcmp(plan->items[i].task.entity, name) == 0)
+            return true; /* named twice: one message */
+    plan->count++;
+    return true;
+}
+
+static int by_priority(const void *a, const void *b)
+{
+    const struct entity_settings *const *x = a, *const *y = b;
+    if ((*x)->priority != (*y)->priority)
+        return (*x)->priority < (*y)->priority ? -1 : 1;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static bool add_all(struct plan *plan, const struct settings *s, const struct dispatch_request *request,
+                    struct error *err)
+{
+    const struct entity_settings *order[REGISTRY_MAX_ENTITIES];
+    size_t count = 0;
+    for (size_t i = 0; i < s->entity_count; i++)
+        if (s->entities[i].enabled)
+            order[count++] = &s->entities[i];
+    qsort(order, count, sizeof order[0], by_priority);
+    for (size_t i = 0; i < count; i++)
+        if (!add_entity(plan, s, request, order[i]->entity->name, err))
+            return false;
+    return true;
+}
+
+static bool make_plan(struct plan *plan, const struct settings *s, const struct dispatch_request *request,
+                      struct error *err)
+{
+    plan->items = xcalloc(request->entity_count + s->entity_count + 1, sizeof plan->items[0]);
+    for (size_t i = 0; i < request->entity_count; i++) {
+        const char *name = request->entities[i];
+        bool ok = strcmp(name, "all") == 0 ? add_all(plan, s, request, err) : add_entity(plan, s, request, name, err);
+        if (!ok)
+            return false;
+    }
+    if (plan->count == 0)
+        return error_set(err, ERROR_PERMANENT, "nothing", "nothing to dispatch: no entity is enabled");
+    return true;
+}
+
+static void note_id(void *user, size_t index, const char *id)
+{
+    struct plan *plan = user;
+    snprintf(plan->items[index].message_id, sizeof plan->items[index].message_id, "%s", id);
+}
+
+static bool publish(struct services *services, struct plan *plan, struct cancel *cancel, struct error *err)
+{
+    struct buf *texts = xcalloc(plan->count, sizeof *texts);
+    struct pubsub_message *messages = xcalloc(plan->count, sizeof *messages);
+    for (size_t i = 0; i < plan->count; i++) {
+        task_format(&plan->items[i].task, &texts[i]);
+        messages[i].data = buf_slice(&texts[i]);
+    }
+    bool ok = pubsub_publish(services->pubsub, services->settings->pubsub_topic, messages, plan->count, note_id, plan,
+                             NULL, cancel, err);
+    for (size_t i = 0; i < plan->count; i++)
+        buf_release(&texts[i]);
+    free(texts);
+    free(messages);
+    return ok;
+}
+
+bool dispatch_publish(struct services *services, const struct dispatch_request *request, struct dispatched **ret,
+                      size_t *ret_count, struct cancel *cancel, struct error *err)
+{
+    struct plan plan = {0};
+    if (!make_plan(&plan, services->settings, request, err) || !publish(services, &plan, cancel, err)) {
+        free(plan.items);
+        return false;
+    }
+    *ret = plan.items;
+    *ret_count = plan.count;
+    return true;
+}

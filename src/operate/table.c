@@ -1,0 +1,121 @@
+#include "operate/table.h"
+
+#include <stdlib.h>
+
+#include "base/timestamp.h"
+
+enum { CELL_MAX_CHARS = 60 };
+
+static bool is_type(const struct bq_result *r, size_t column, const char *type)
+{
+    return strcmp(r->types[column], type) == 0;
+}
+
+/* The cell as people read it; times come as microseconds. */
+static void cell_text(struct buf *out, const struct bq_result *r, size_t row, size_t column)
+{
+    const char *text = r->cells[row][column];
+    int64_t us;
+    buf_clear(out);
+    if (!text)
+        buf_append_char(out, '-');
+    else if (is_type(r, column, "TIMESTAMP") && slice_to_int64(slice_str(text), &us))
+        timestamp_format(out, us, 0);
+    else
+        buf_append_str(out, text);
+}
+
+static size_t characters(struct slice s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s.len; i++)
+        count += ((unsigned char)s.ptr[i] & 0xC0) != 0x80;
+    return count;
+}
+
+static size_t column_width(const struct bq_result *r, size_t column, struct buf *scratch)
+{
+    size_t width = strlen(r->columns[column]);
+    for (size_t row = 0; row < r->row_count; row++) {
+        cell_text(scratch, r, row, column);
+        size_t n = characters(buf_slice(scratch));
+        if (n > width)
+            width = n;
+    }
+    return width < CELL_MAX_CHARS ? width : CELL_MAX_CHARS;
+}
+
+/* The first `width` characters of s; the rest is cut. */
+static struct slice cut_to(struct slice s, size_t width)
+{
+    size_t count = 0, i = 0;
+    while (i < s.len) {
+        bool starts = ((unsigned char)s.ptr[i] & 0xC0) != 0x80;
+        if (starts && count++ == width)
+            break;
+        i++;
+    }
+    return slice_of(s.ptr, i);
+}
+
+static void put_cell(struct buf *out, struct slice text, size_t width, bool right, bool last)
+{
+    text = cut_to(text, width);
+    size_t pad = width - characters(text);
+    if (right)
+        buf_printf(out, "%*s", (int)pad, "");
+    buf_append_slice(out, text);
+    if (!right && !last)
+        buf_printf(out, "%*s", (int)pad, "");
+    buf_append_str(out, last ? "\n" : "  ");
+}
+
+void table_print(struct buf *out, const struct bq_result *r)
+{
+    struct buf text = BUF_INIT;
+    size_t *widths = xcalloc(r->column_count, sizeof *widths);
+    for (size_t c = 0; c < r->column_count; c++) {
+        widths[c] = column_width(r, c, &text);
+        put_cell(out, slice_str(r->columns[c]), widths[c], is_type(r, c, "INTEGER"), c + 1 == r->column_count);
+    }
+    for (size_t row = 0; row < r->row_count; row++) {
+        for (size_t c = 0; c < r->column_count; c++) {
+            cell_text(&text, r, row, c);
+            put_cell(out, buf_slice(&text), widths[c], is_type(r, c, "INTEGER"), c + 1 == r->column_count);
+        }
+    }
+    free(widths);
+    buf_release(&text);
+}
+
+static void put_json_cell(struct buf *out, const struct bq_result *r, size_t row, size_t column)
+{
+    const char *text = r->cells[row][column];
+    char stamp[TIMESTAMP_TEXT_SIZE];
+    int64_t number;
+    if (!text)
+        buf_append_str(out, "null");
+    else if (is_type(r, column, "TIMESTAMP") && slice_to_int64(slice_str(text), &number))
+        buf_append_json_string(out, slice_str(timestamp_text(stamp, number, 3)));
+    else if (is_type(r, column, "INTEGER") || is_type(r, column, "BOOLEAN"))
+        buf_append_str(out, text);
+    else
+        buf_append_json_string(out, slice_str(text));
+}
+
+void table_json(struct buf *out, const struct bq_result *r)
+{
+    buf_append_char(out, '[');
+    for (size_t row = 0; row < r->row_count; row++) {
+        buf_append_str(out, row ? ",\n {" : "\n {");
+        for (size_t c = 0; c < r->column_count; c++) {
+            if (c)
+                buf_append_char(out, ',');
+            buf_append_json_string(out, slice_str(r->columns[c]));
+            buf_append_char(out, ':');
+            put_json_cell(out, r, row, c);
+        }
+        buf_append_char(out, '}');
+    }
+    buf_append_str(out, "\n]\n");
+}

@@ -39,8 +39,11 @@ libs_upto = $(foreach l,$(call reverse,$(call upto,$(1),$(LAYERS))),$(B)/lib$(l)
 LOCAL_LIBS := $(B)/liblocal.a $(call libs_upto,google)
 DUCKDB_LIB := $(DEPS)/duckdb/libduckdb.so
 
-.PHONY: all
-all: deps-check $(B)/st-ingestor $(B)/st-local
+.PHONY: all programs
+all: ## build st-ingestor and st-local (installs missing dependencies first)
+	@$(MAKE) --no-print-directory deps-check
+	@$(MAKE) --no-print-directory programs
+programs: $(B)/st-ingestor $(B)/st-local
 
 $(B)/st-ingestor: $(B)/src/cmd/main.o $(call libs_upto,cmd)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -69,6 +72,16 @@ $(B)/%.o: %.c | $(PROTO_H)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) -MMD -MP -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
+# ---- Dependencies ---------------------------------------------------------------------------------------------------
+NODE_STAMP := test/wire/node/node_modules/.lock-sha256
+.PHONY: deps deps-check
+deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages
+	@test/deps/install.sh
+deps-check:
+	@if [ -n "$$(test/deps/check.sh)" ] || [ ! -e $(DUCKDB_LIB) ] || [ ! -e $(NODE_STAMP) ]; then test/deps/install.sh; fi
+$(DUCKDB_LIB):
+	@test/deps/duckdb.sh $(@D)
+
 # ---- Unit tests: test/unit/<layer>/test_<module>.c, one process each ------------------------------------------------
 UNIT_SRC := $(wildcard test/unit/*/test_*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
@@ -86,6 +99,42 @@ unit-%: ; @$(MAKE) --no-print-directory run-units LAYER=$*
 run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 	@test/run_units.sh $^
 
-.PHONY: clean
-clean:
+# ---- Checks ---------------------------------------------------------------------------------------------------------
+.PHONY: test test-units test-wire test-flow lint format docs
+test: ## all tests: units, Google's own clients against st-local, whole binaries
+	@$(MAKE) --no-print-directory deps-check
+	@$(MAKE) --no-print-directory -j2 programs
+	@$(MAKE) --no-print-directory test-units
+	@$(MAKE) --no-print-directory test-wire
+	@$(MAKE) --no-print-directory test-flow
+test-units: $(UNIT_BIN)
+	@test/run_units.sh $(UNIT_BIN)
+test-wire: $(B)/st-local $(WIRE_BIN)
+	@test/run_wire.sh $(B)
+test-flow: programs
+	@test/run_flow.sh $(B)
+lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
+	@$(MAKE) --no-print-directory deps-check
+	@test/lint/format.sh
+	@test/lint/layers.py
+	@test/lint/banned.py
+	@$(MAKE) --no-print-directory $(PROTO_H)
+	@test/lint/headers.sh $(CC) $(CPPFLAGS) -std=c11 $(WARN)
+	@test/lint/docs.sh $(B)
+format: ## give all sources their form
+	@find src test include -name '*.[ch]' -not -path '*/node_modules/*' -print0 | xargs -0 clang-format -i
+docs: programs ## write what is generated: .env.example, the README's option table
+	@test/lint/docs.sh $(B) --write
+.PHONY: demo
+demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -> workers -> local BigQuery
+	@$(MAKE) --no-print-directory deps-check
+	@$(MAKE) --no-print-directory programs
+	@test/demo/demo.py --build $(B) $(DEMO)
+
+.PHONY: help clean
+help: ## this list
+	@echo 'make                      build'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "make %-20s %s\n", $$1, $$2}'
+	@echo 'make SANITIZE=address,undefined test    the same tests under sanitizers (or SANITIZE=thread)'
+clean: ## remove what was built
 	rm -rf build build-*

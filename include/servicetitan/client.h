@@ -51,6 +51,7 @@ struct st_list_request {
     const struct entity *entity;
     struct st_window window;
     bool unfiltered;        /* no time filter at all */
+    bool by_id;             /* sort=+Id: helps paging where the endpoint honours it, is ignored where not */
     int64_t page, page_size;
     struct page *sink;      /* fed with the body */
     void (*sending)(void *user, int64_t sent_at_us); /* before each try, the server's clock; may be NULL */

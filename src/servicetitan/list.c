@@ -3,6 +3,7 @@
  * A try is: token, turn at the limiter, breaker, exchange. It is repeated as long as no record was handed out: then
  * nobody has seen anything of it. After the first record the fetch belongs to the caller, who throws it away and makes
  * it anew. */
+#include "servicetitan/read.h"
 #include "tenant.h"
 
 #include <stdio.h>
@@ -52,6 +53,8 @@ static void build_url(struct buf *url, const struct st_tenant *tenant, const str
                (long long)request->page);
     if (request->entity->active_param)
         buf_printf(url, "&%s=%s", request->entity->active_param, request->entity->active_value);
+    if (request->by_id)
+        buf_append_str(url, "&sort=%2BId");
     if (request->unfiltered)
         return;
     if (window->has_from)

@@ -28,7 +28,7 @@ struct event_staged {            /* staged_run_events: a run whose fetches are v
     bool withdrawn;              /* rejected: never merge it */
 };
 struct event_change {            /* target_change_events: change n of a target has ended */
-    const char *target, *job_id, *state /* success failed */, *error_message;
+    const char *target, *job_id, *state /* success failed */, *error_code, *error_message;
     int64_t number, started_us, ended_us, rows_inserted, rows_updated, rows_deleted, bytes_billed;
     const char *const *run_ids; size_t run_count;
 };

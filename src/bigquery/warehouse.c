@@ -1,0 +1,153 @@
+/* warehouse.c - the worker's short questions to the warehouse: watermark, finished tasks, what the stage holds of a run.
+ *
+ * Each is one statement with parameters, so that its text never changes and BigQuery can cache its plan; texts are made by the *_sql
+ * functions, which the analyzer test reads through warehouse_each_sql. */
+#include "bigquery/warehouse.h"
+
+#include <stdlib.h>
+
+#include "chain.h"
+#include "tables.h"
+
+/* Rows differ too much to be measured without reading them; bytes only order and bound changes, so a round figure does. */
+enum { STAGE_ROW_BYTES_ESTIMATE = 1024 };
+
+/* ---- Texts ----------------------------------------------------------------------------------------------------------- */
+
+static void watermark_sql(struct buf *out, const struct warehouse_names *names)
+{
+    buf_append_str(out, "SELECT last_sync_time, records_processed, updated_at\nFROM ");
+    sql_table(out, names->project, names->logs, "sync_state");
+    buf_append_str(out, "\nWHERE tenant_id = @tenant AND entity_type = @entity");
+}
+
+static void task_done_sql(struct buf *out, const struct warehouse_names *names)
+{
+    buf_append_str(out, "SELECT COUNT(*) AS successes\nFROM ");
+    sql_table(out, names->project, names->logs, "ingestion_log_events");
+    buf_append_str(out, "\nWHERE task_id = @task AND status = 'success'");
+}
+
+static void verify_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
+{
+    buf_append_str(out, "SELECT _fetch_id, COUNT(DISTINCT _row_number) AS distinct_rows, MIN(_staged_at) AS staged_min,\n"
+                        "  MAX(_staged_at) AS staged_max\nFROM ");
+    sql_table(out, names->project, names->stage, entity->stage.name);
+    buf_append_str(out, "\nWHERE _run_id = @run AND _staged_at >= @since\nGROUP BY _fetch_id");
+}
+
+void warehouse_each_sql(const struct warehouse_names *names, const struct registry *registry,
+                        void (*fn)(void *user, const char *name, const char *sql), void *user)
+{
+    static const char *const days[] = {"2025-10-20", "2025-10-21"};
+    const int64_t at_us = 1761040800000000;
+    struct buf sql = BUF_INIT;
+    watermark_sql(&sql, names);
+    fn(user, "watermark", sql.ptr);
+    buf_clear(&sql);
+    task_done_sql(&sql, names);
+    fn(user, "task_done", sql.ptr);
+    chain_each_sql(names, fn, user);
+    for (size_t i = 0; i < registry_count(registry); i++) {
+        const struct entity *entity = registry_at(registry, i);
+        char *title = xasprintf("verify %s", entity->name);
+        buf_clear(&sql);
+        verify_sql(&sql, names, entity);
+        fn(user, title, sql.ptr);
+        free(title);
+        title = xasprintf("find %s", entity->name);
+        buf_clear(&sql);
+        find_sql(&sql, names, entity);
+        fn(user, title, sql.ptr);
+        free(title);
+        title = xasprintf("merge %s", entity->name);
+        buf_clear(&sql);
+        merge_sql(&sql, names, entity, days, 2, at_us, at_us + 60000000);
+        fn(user, title, sql.ptr);
+        free(title);
+    }
+    buf_release(&sql);
+}
+
+/* ---- Questions ------------------------------------------------------------------------------------------------------- */
+
+bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity, struct sync_state *ret,
+                         struct cancel *cancel, struct error *err)
+{
+    const struct bq_param params[] = {{.name = "tenant", .type = BQ_PARAM_INT64, .number = tenant},
+                                      {.name = "entity", .type = BQ_PARAM_STRING, .string = entity}};
+    struct buf sql = BUF_INIT;
+    struct bq_result result;
+    watermark_sql(&sql, &w->names);
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2};
+    bool ok = bq_query_run(w->client, &query, &result, cancel, err);
+    if (ok) {
+        *ret = (struct sync_state){.found = bq_result_text(&result, 0, "last_sync_time") != NULL};
+        ret->last_sync_us = bq_result_int(&result, 0, "last_sync_time", 0);
+        ret->records_processed = bq_result_int(&result, 0, "records_processed", 0);
+        ret->updated_us = bq_result_int(&result, 0, "updated_at", 0);
+        bq_result_release(&result);
+    } else {
+        error_prefix(err, "watermark of '%s'", entity);
+    }
+    buf_release(&sql);
+    return ok;
+}
+
+bool warehouse_task_done(struct warehouse *w, const char *task_id, bool *ret, struct cancel *cancel, struct error *err)
+{
+    const struct bq_param params[] = {{.name = "task", .type = BQ_PARAM_STRING, .string = task_id}};
+    struct buf sql = BUF_INIT;
+    struct bq_result result;
+    task_done_sql(&sql, &w->names);
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1};
+    bool ok = bq_query_run(w->client, &query, &result, cancel, err);
+    if (ok) {
+        *ret = bq_result_int(&result, 0, "successes", 0) > 0;
+        bq_result_release(&result);
+    }
+    buf_release(&sql);
+    return ok;
+}
+
+void stage_check_release(struct stage_check *check)
+{
+    free(check->fetches);
+    *check = (struct stage_check){0};
+}
+
+static void read_check(const struct bq_result *result, struct stage_check *ret)
+{
+    *ret = (struct stage_check){.count = result->row_count};
+    ret->fetches = xcalloc(result->row_count + 1, sizeof *ret->fetches);
+    for (size_t i = 0; i < result->row_count; i++) {
+        int64_t staged_min = bq_result_int(result, i, "staged_min", 0), staged_max = bq_result_int(result, i, "staged_max", 0);
+        int64_t rows = bq_result_int(result, i, "distinct_rows", 0);
+        ret->fetches[i] = (struct fetch_rows){bq_result_int(result, i, "_fetch_id", 0), rows};
+        ret->staged_min_us = i == 0 || staged_min < ret->staged_min_us ? staged_min : ret->staged_min_us;
+        ret->staged_max_us = i == 0 || staged_max > ret->staged_max_us ? staged_max : ret->staged_max_us;
+        ret->rows += rows;
+    }
+    ret->bytes = ret->rows * STAGE_ROW_BYTES_ESTIMATE;
+}
+
+bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, const char *run_id, int64_t since_us,
+                            struct stage_check *ret, struct cancel *cancel, struct error *err)
+{
+    const struct bq_param params[] = {{.name = "run", .type = BQ_PARAM_STRING, .string = run_id},
+                                      {.name = "since", .type = BQ_PARAM_TIMESTAMP, .number = since_us}};
+    const struct bq_label labels[] = {{"st_run", run_id}, {"st_entity", entity->name}};
+    struct buf sql = BUF_INIT;
+    struct bq_result result;
+    verify_sql(&sql, &w->names, entity);
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 2};
+    bool ok = bq_query_run(w->client, &query, &result, cancel, err);
+    if (ok) {
+        read_check(&result, ret);
+        bq_result_release(&result);
+    } else {
+        error_prefix(err, "stage of run '%s'", run_id);
+    }
+    buf_release(&sql);
+    return ok;
+}

@@ -4,8 +4,9 @@
  * resumes the connection; MHD's thread then sends the reply. A connection has one request at a time, so the queue is
  * never longer than max_connections.
  *
- * Bodies: one that is over the limit is read and thrown away up to twice the limit, so that an ordinary client gets
- * its 413; a longer one gets it at once, or is cut off when it never said its length.
+ * Bodies: of one that is over the limit, DRAIN_BYTES more are read and thrown away, so that a client which sends
+ * before it listens gets its 413; a longer one gets it at once (clients that wait for "100 Continue" see it), or is cut
+ * off when it never said its length.
  *
  * Stop: no new connections, requests under way may finish until the grace is over, then their connections are cut.
  * Handlers cannot be killed: http_server_stop returns when the last one has. MHD aborts the process when it is stopped
@@ -26,6 +27,7 @@ enum {
     DEFAULT_THREADS = 16,
     DEFAULT_BODY_BYTES = 1 << 20,
     DEFAULT_IDLE_S = 30,
+    DRAIN_BYTES = 1 << 20,
     CONNECTION_MEMORY_BYTES = 64 * 1024, /* request line and headers; more gets 431 or 414 from MHD */
 };
 
@@ -159,7 +161,8 @@ static enum MHD_Result start_body(struct http_server *server, struct http_exchan
 {
     int64_t announced = 0;
     const char *length = http_exchange_header(x, "Content-Length");
-    if (length && slice_to_int64(slice_str(length), &announced) && (uint64_t)announced / 2 > server->max_body_bytes)
+    if (length && slice_to_int64(slice_str(length), &announced) &&
+        (uint64_t)announced > server->max_body_bytes + DRAIN_BYTES)
         return refuse(x, connection, 413, "the request body is too large\n");
     return MHD_YES;
 }
@@ -170,7 +173,7 @@ static enum MHD_Result take_body(struct http_server *server, struct http_exchang
         x->too_large = true;
     if (x->too_large) {
         x->dropped_bytes += *size;
-        if (x->dropped_bytes > server->max_body_bytes)
+        if (x->dropped_bytes > DRAIN_BYTES)
             return MHD_NO;
         buf_release(&x->body);
     } else {

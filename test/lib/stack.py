@@ -1,0 +1,155 @@
+"""Processes of a test or demo: st-local, workers, commands; all on loopback, all ended with the stack. Standard library only."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ENTITIES = ["jobs", "invoices", "estimates", "payments", "payroll", "customers", "locations", "campaigns"]
+OURS = ("ST_", "BQ_", "PUBSUB_", "BIGQUERY_", "GOOGLE_", "WORKER_", "LOG_", "LOOKBACK_", "RATE_", "MAX_", "SYNC_")
+
+
+class StackError(Exception):
+    pass
+
+
+def clean_environment():
+    return {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
+
+
+def http(url, body=None, method=None):
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    try:
+        return json.load(urllib.request.urlopen(request, timeout=300))
+    except urllib.error.HTTPError as error:
+        raise StackError(f"{url}: {error.code} {error.read().decode(errors='replace')[:800]}") from None
+
+
+class Stack:
+    def __init__(self, build="build", data=None):
+        self.build = (ROOT / build).resolve()
+        self.data = pathlib.Path(data or tempfile.mkdtemp(prefix="st-")).resolve()
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.env = clean_environment()
+        self.processes = []
+        self.local = None
+        self.count = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # ---- processes ----
+    def start(self, name, *command, env=None, wrapper=()):
+        self.count += 1
+        log = self.data / f"{self.count:02}-{name}.log"
+        words = [*wrapper, str(self.build / command[0]), *map(str, command[1:])]
+        with open(log, "wb") as out:
+            process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**self.env, **(env or {})}, cwd=ROOT)
+        process.log = log
+        process.title = name
+        self.processes.append(process)
+        return process
+
+    def run(self, *command, env=None, check=True, timeout=300):
+        done = subprocess.run([str(self.build / command[0]), *map(str, command[1:])], env={**self.env, **(env or {})}, cwd=ROOT, text=True,
+                              capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout)
+        if check and done.returncode:
+            raise StackError(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr.strip()[-800:]}")
+        return done
+
+    def ingestor(self, *command, **more):
+        return self.run("st-ingestor", *command, **more)
+
+    def start_local(self, *options, wrapper=()):
+        """Starts st-local (again) on the stack's data folder and takes over what it exports."""
+        file = self.data / "env"
+        file.unlink(missing_ok=True)
+        self.local = self.start("st-local", "st-local", "--data", self.data / "local", "--env-file", file, *options, wrapper=wrapper)
+        deadline = time.monotonic() + 60
+        while not file.exists():
+            if self.local.poll() is not None or time.monotonic() > deadline:
+                raise StackError(f"st-local did not start: {tail(self.local)}")
+            time.sleep(0.02)
+        for line in file.read_text().splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            if name.isidentifier():
+                self.env[name] = value.strip("'\"")
+
+    def kill_local(self):
+        self.local.kill()
+        self.local.wait()
+
+    def stop(self):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in reversed(self.processes):
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def drain(self, workers=1, env=None, wrapper=(), timeout=600, while_running=None):
+        """Workers until the lanes are empty; returns them, all ended with 0."""
+        started = [self.start("worker", "st-ingestor", "worker", "--drain", env=env, wrapper=wrapper) for _ in range(workers)]
+        deadline = time.monotonic() + timeout
+        while any(w.poll() is None for w in started):
+            if while_running:
+                while_running(started)
+            if time.monotonic() > deadline:
+                raise StackError(f"workers did not end: {tail(started[0])}")
+            time.sleep(0.1)
+        for worker in started:
+            if worker.returncode:
+                raise StackError(f"{worker.title} ended with {worker.returncode}: {tail(worker)}")
+        return started
+
+    # ---- the servers ----
+    def admin(self, path, body=None):
+        return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", body)
+
+    def source_count(self, entity):
+        return int(self.admin(f"/_admin/count?tenant={self.env['ST_TENANT_ID']}&entity={entity}")["count"])
+
+    def edit(self, entity, count, kinds=("create", "edit", "deactivate"), seed=7):
+        return self.admin("/_admin/edits", {"tenant": int(self.env["ST_TENANT_ID"]), "entity": entity, "count": count, "kinds": list(kinds), "seed": seed})
+
+    def query(self, sql):
+        """Rows as dicts of text (times: Unix microseconds as text)."""
+        base = f"{self.env['BIGQUERY_EMULATOR_HOST']}/bigquery/v2/projects/{self.env['BQ_PROJECT_ID']}/queries"
+        reply = http(base, {"query": sql.replace("{p}", self.env["BQ_PROJECT_ID"]), "useLegacySql": False, "timeoutMs": 100000, "formatOptions": {"useInt64Timestamp": True}})
+        job = reply["jobReference"]
+        while not reply.get("jobComplete"):
+            reply = http(f"{base}/{job['jobId']}?location={job.get('location', 'US')}&timeoutMs=100000&formatOptions.useInt64Timestamp=true")
+        fields = reply["schema"]["fields"]
+        self.fields = fields
+        return [{f["name"]: c["v"] for f, c in zip(fields, row["f"])} for row in reply.get("rows", [])]
+
+    def warehouse_count(self, entity):
+        return int(self.query(f"SELECT COUNT(*) AS n FROM `{{p}}.st_raw_v2.raw_{entity}` WHERE _deleted_at IS NULL")[0]["n"])
+
+    def check(self, *arguments):
+        """The independent checker; raises with its report when anything differs."""
+        done = subprocess.run([str(ROOT / "test/check/check.py"), *map(str, arguments)], env=self.env, cwd=ROOT, text=True, capture_output=True)
+        if done.returncode:
+            raise StackError(f"source and warehouse differ:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+
+def tail(process, size=1200):
+    return process.log.read_text(errors="replace")[-size:]
+
+
+def log_lines(process):
+    """The JSON log lines of a worker."""
+    return [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]

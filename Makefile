@@ -110,9 +110,9 @@ test: ## all tests: units, Google's own clients against st-local, whole binaries
 test-units: $(UNIT_BIN)
 	@test/run_units.sh $(UNIT_BIN)
 test-wire: $(B)/st-local $(WIRE_BIN)
-	@test/run_wire.sh $(B)
+	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
-	@test/run_flow.sh $(B)
+	@test/flow/run.py $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh

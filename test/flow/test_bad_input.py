@@ -1,0 +1,94 @@
+"""Wrong use gives one clear line and a non-zero exit, and no stack of noise."""
+import json
+import pathlib
+import unittest
+
+from stack import ROOT, Stack, log_lines
+
+
+class BadInput(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.stack.start_local("--jobs", 50)
+        cls.stack.ingestor("init")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.stop()
+
+    def refused(self, *command, code=2, says=(), env=None):
+        done = self.stack.run("st-ingestor", *command, check=False, env=env, timeout=120)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertEqual(done.stdout, "")
+        for text in says:
+            self.assertIn(text, done.stderr)
+        return done
+
+    def config(self, change):
+        value = json.loads((ROOT / "config/config.json").read_text())
+        change(value)
+        path = self.stack.data / "config.json"
+        path.write_text(json.dumps(value))
+        return path
+
+    def test_unknown_command_option_and_argument(self):
+        self.refused("frobnicate", says=["unknown command 'frobnicate'"])
+        self.refused("dispatch", "--fast", says=["unknown option '--fast'"])
+        self.refused("init", "now", says=["unexpected argument 'now'"])
+
+    def test_unknown_entity_mode_tenant(self):
+        self.refused("dispatch", "job", says=['unknown entity "job"', "jobs, invoices"])
+        self.refused("dispatch", "jobs", "--mode", "fulll", says=["fulll", "incremental, full or auto"])
+        self.refused("dispatch", "jobs", "--tenant", "99", says=["tenant 99 is not configured"])
+        self.refused("dispatch", "jobs", "--tenant", "x", says=['--tenant is "x"'])
+
+    def test_broken_config(self):
+        path = self.stack.data / "broken.json"
+        path.write_text('{"entities": {,}}')
+        self.refused("dispatch", "--config", path, says=["broken.json", "line 1"])
+        path = self.config(lambda c: c["sync"].update(lookbackDays=0))
+        self.refused("dispatch", "--config", path, says=["LOOKBACK_DAYS", '"0"', "1 to 36500"])
+        path = self.config(lambda c: c["sync"].update(lookBackDays=7))
+        self.refused("dispatch", "--config", path, says=["sync.lookBackDays", "not a known option"])
+        path = self.config(lambda c: c["entities"].update(leads={}))
+        self.refused("dispatch", "--config", path, says=["entities.leads", "not in the registry"])
+        self.refused("dispatch", "--config", "/nowhere/config.json", says=["/nowhere/config.json", "No such file"])
+
+    def test_bad_value_in_the_environment(self):
+        self.refused("dispatch", env={"WORKER_CONCURRENCY": "many"}, says=["WORKER_CONCURRENCY", '"many"', "environment", "1 to 64"])
+        self.refused("dispatch", env={"ST_API_URL": "http://example.com"}, says=["ST_API_URL", "https://"])
+        self.refused("dispatch", env={"LOG_LEVEL": "loud"}, says=["LOG_LEVEL", "debug|info"])
+
+    def test_missing_settings(self):
+        self.refused("worker", env={"ST_CLIENT_SECRET": ""}, says=["ST_CLIENT_SECRET", "not set"])
+        self.refused("worker", env={"BQ_PROJECT_ID": ""}, says=["BQ_PROJECT_ID", "not set"])
+        self.refused("status", env={"BIGQUERY_STORAGE_EMULATOR_HOST": ""}, says=["BIGQUERY_STORAGE_EMULATOR_HOST"])
+
+    def test_a_broken_registry_names_the_place(self):
+        value = json.loads((ROOT / "config/schema_registry.json").read_text())
+        value["entities"]["jobs"]["columns"][3]["type"] = "MONEY"
+        path = self.stack.data / "registry.json"
+        path.write_text(json.dumps(value))
+        self.refused("dispatch", "--registry", path, says=["registry.json", "jobs", "MONEY"])
+
+    def test_unreachable_endpoints(self):
+        self.refused("dispatch", "jobs", code=1, env={"PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}, says=["127.0.0.1:1"])
+        self.refused("status", code=1, env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"}, says=["127.0.0.1"])
+
+    def test_missing_credentials_file(self):
+        env = {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json", "PUBSUB_EMULATOR_HOST": ""}
+        self.refused("dispatch", "jobs", code=1, env=env, says=["/nowhere/key.json"])
+
+    def test_a_wrong_key_dead_letters_with_the_reason(self):
+        self.stack.ingestor("dispatch", "jobs")
+        worker = self.stack.drain(1, env={"ST_CLIENT_SECRET": "cs1.wrong"})[0]
+        errors = [line for line in log_lines(worker) if line["severity"] == "ERROR"]
+        self.assertEqual(len(errors), 1, errors)
+        self.assertIn("authentication failed", errors[0]["error"])
+        self.assertNotIn("cs1.wrong", worker.log.read_text())
+
+
+if __name__ == "__main__":
+    unittest.main()

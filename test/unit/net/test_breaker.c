@@ -1,0 +1,112 @@
+/* The breaker's states, on a clock in which a minute passes in moments. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/cancel.h"
+#include "net/breaker.h"
+
+static void fail_times(struct breaker *breaker, int times)
+{
+    for (int i = 0; i < times; i++) {
+        struct error err = ERROR_INIT;
+        assert_true(breaker_enter(breaker, &err));
+        breaker_leave(breaker, /* ok */ false);
+    }
+}
+
+static void only_failures_in_a_row_open_it(void **state)
+{
+    (void)state;
+    struct breaker *breaker = breaker_new(5, 60000);
+    struct error err = ERROR_INIT;
+    fail_times(breaker, 4);
+    assert_true(breaker_enter(breaker, &err));
+    breaker_leave(breaker, /* ok */ true);
+    fail_times(breaker, 4);
+    assert_int_equal(breaker_state(breaker), BREAKER_CLOSED);
+    fail_times(breaker, 1);
+    assert_int_equal(breaker_state(breaker), BREAKER_OPEN);
+    assert_false(breaker_enter(breaker, &err));
+    assert_int_equal(err.class, ERROR_RETRY);
+    assert_string_equal(err.code, "breaker_open");
+    assert_in_range(err.wait_ms, 1, 60000);
+    breaker_free(breaker);
+}
+
+struct late_call {
+    struct breaker *breaker;
+    bool ok;
+};
+
+static void *leave_late(void *user)
+{
+    struct late_call *call = user;
+    breaker_leave(call->breaker, call->ok);
+    return NULL;
+}
+
+static void leave_on_another_thread(struct breaker *breaker, bool ok)
+{
+    struct late_call call = {breaker, ok};
+    pthread_t thread;
+    pthread_create(&thread, NULL, leave_late, &call);
+    pthread_join(thread, NULL);
+}
+
+static void one_probe_decides(void **state)
+{
+    (void)state;
+    struct breaker *breaker = breaker_new(5, 60000);
+    struct error err = ERROR_INIT;
+    fail_times(breaker, 5);
+    cancel_sleep_ms(NULL, 60001);
+    assert_true(breaker_enter(breaker, &err));
+    assert_int_equal(breaker_state(breaker), BREAKER_HALF_OPEN);
+    assert_false(breaker_enter(breaker, &err)); /* only one */
+    leave_on_another_thread(breaker, /* ok */ true);
+    assert_int_equal(breaker_state(breaker), BREAKER_HALF_OPEN); /* a call from before says nothing */
+    breaker_leave(breaker, /* ok */ false);
+    assert_int_equal(breaker_state(breaker), BREAKER_OPEN);
+    assert_false(breaker_enter(breaker, &err));
+    cancel_sleep_ms(NULL, 60001);
+    assert_true(breaker_enter(breaker, &err));
+    breaker_leave(breaker, /* ok */ true);
+    assert_int_equal(breaker_state(breaker), BREAKER_CLOSED);
+    fail_times(breaker, 4);
+    assert_int_equal(breaker_state(breaker), BREAKER_CLOSED); /* it counts from zero again */
+    breaker_free(breaker);
+}
+
+static void an_abandoned_call_counts_for_nothing(void **state)
+{
+    (void)state;
+    struct breaker *breaker = breaker_new(5, 60000);
+    struct error err = ERROR_INIT;
+    fail_times(breaker, 4);
+    assert_true(breaker_enter(breaker, &err));
+    breaker_abandon(breaker);
+    assert_int_equal(breaker_state(breaker), BREAKER_CLOSED);
+    fail_times(breaker, 1);
+    cancel_sleep_ms(NULL, 60001);
+    assert_true(breaker_enter(breaker, &err));
+    breaker_abandon(breaker);
+    assert_true(breaker_enter(breaker, &err)); /* the probe was given back */
+    breaker_leave(breaker, /* ok */ true);
+    assert_string_equal(breaker_state_name(breaker_state(breaker)), "closed");
+    breaker_free(breaker);
+}
+
+int main(void)
+{
+    setenv("ST_CLOCK_SCALE", "1000", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_failures_in_a_row_open_it),
+        cmocka_unit_test(one_probe_decides),
+        cmocka_unit_test(an_abandoned_call_counts_for_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

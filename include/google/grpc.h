@@ -1,7 +1,8 @@
 /* grpc.h - unary calls and bidirectional streams over the gRPC C core, blocking, for several threads.
  *
  * A channel is one TCP connection (local subchannel pool). Plaintext only to loopback; TLS with system roots elsewhere. The token of
- * the credentials and x-goog-request-params go with every call. Messages are protobuf-c or ready bytes. */
+ * the credentials and x-goog-request-params go with every call. Messages are protobuf-c or ready bytes. All time-outs are real time
+ * (clock_real_ms turns a duration of the program's clock into it). */
 #ifndef ST_GOOGLE_GRPC_H
 #define ST_GOOGLE_GRPC_H
 

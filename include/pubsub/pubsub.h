@@ -71,7 +71,8 @@ struct pubsub_subscriber_options {
     int64_t max_outstanding_bytes;
     int stream_ack_deadline_s;  /* 60 */
     int extension_s;            /* 60..600: each renewal; renewed with >= 1/2 of it left */
-    /* Called on the stream's thread for each message; must not block. The delivery stays the receiver's until pubsub_settle. */
+    /* Called for each message, on one thread of the subscriber's own; must not block. The delivery stays the receiver's until
+     * pubsub_settle. At most max_outstanding_messages are out at a time, also when a new stream brings more. */
     void (*on_delivery)(void *user, struct pubsub_delivery *delivery);
     void *user;
 };

@@ -1,6 +1,7 @@
 /* The option table: loading and checking. Its printed forms are in option_print.c. */
 #include "base/option.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +73,12 @@ static bool is_host_port(struct slice s)
 
 static bool is_loopback_host(struct slice host)
 {
-    return slice_starts_with(host, SLICE_LIT("127.")) || slice_eq_str(host, "localhost") || slice_eq_str(host, "[::1]");
+    char text[INET_ADDRSTRLEN];
+    struct in_addr address;
+    if (slice_eq_str(host, "localhost") || slice_eq_str(host, "[::1]"))
+        return true;
+    snprintf(text, sizeof text, "%.*s", SLICE_ARG(host));
+    return host.len < sizeof text && inet_pton(AF_INET, text, &address) == 1 && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 /* https anywhere; plain http on loopback only. The full check of an address is the HTTP client's. */

@@ -69,7 +69,7 @@ $(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(PROTO_H)
 	$(CC) $(CPPFLAGS) $(GENFLAGS) -c -o $@ $<
 $(B)/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) $(if $(filter test/unit/%,$<),-I$(patsubst test/unit/%,src/%,$(<D))) -MMD -MP -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---- Dependencies ---------------------------------------------------------------------------------------------------

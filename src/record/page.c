@@ -267,7 +267,7 @@ static bool continue_token(struct page *page, struct slice piece, const char **a
     const char *from = *at, *problem = NULL;
     bool whole, record = in_data(page), skipped = is_skipped(page);
     const char *to = token_end(page, from, piece.ptr + piece.len, &whole, &problem);
-    int64_t offset = page->offset + (from - piece.ptr);
+    int64_t offset = page->token_at;
     size_t taken = (size_t)(to - from), limit = record ? PAGE_MAX_RECORD_BYTES : PAGE_MAX_TEXT;
     *at = to;
     if (problem)
@@ -376,9 +376,10 @@ bool page_feed(struct page *page, struct slice piece, struct error *err)
             continue;
         }
         bool taken = false;
+        page->token_at = page->offset + (at - piece.ptr);
         const char *problem = step_over(page, *at, &taken);
         if (problem)
-            return refuse(page, err, page->offset + (at - piece.ptr), problem);
+            return refuse(page, err, page->token_at, problem);
         at += taken;
     }
     page->offset += (int64_t)piece.len;

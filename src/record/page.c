@@ -43,8 +43,9 @@ struct page {
     enum token token;
     enum member member; /* whose value is read */
     struct page_scan scan;
-    struct buf held; /* what earlier pieces had of the token */
-    int64_t offset;  /* of the current piece in the body */
+    struct buf held;  /* what earlier pieces had of the token */
+    int64_t token_at; /* where the token began in the body */
+    int64_t offset;   /* of the current piece in the body */
     bool stopped;
     bool failed;
 };

@@ -14,7 +14,9 @@ struct warehouse {
     struct events *events;
     struct warehouse_names names;
     const struct registry *registry;
+    struct warehouse_state *state; /* NULL at first: where the chains stand; made at first use */
 };
+void warehouse_release(struct warehouse *w); /* frees the state; no call may be under way */
 
 /* ---- DDL: every statement of init, in order. The same texts make sql/bigquery_schemas.sql. ----------------------- */
 struct ddl_statement { char *object; /* "table st_raw_v2.raw_jobs" */ char *sql; };

@@ -1,0 +1,517 @@
+/* chain.c - changes of one target, one after the other in the whole fleet (design 7).
+ *
+ * BigQuery's job ids are the lock: change n is the job st_<dataset>_<target>_<n>, and an id can be taken once. The walker goes from
+ * the last change that it knows to have ended: is job n there, then it waits for its end and records it; if not, it takes the
+ * result of find n, inserts job n with what that names, and then does the same, whoever's insert came first. Nobody inserts n
+ * before n-1 was seen DONE and its event is durable, because find n leaves out the runs that recorded changes name. A 404
+ * means only "not yet".
+ *
+ * In a process one caller walks for all (`led`); the others wait until a change that holds their run has ended. A walker that fails
+ * takes its own error and leaves the walk to the next. What the walker knows is kept between walks.
+ *
+ * A change that fails for the weather spends its number, and the next tries the same runs. One that fails for its rows is followed
+ * by one with half of its runs, until a run stands alone: that run is withdrawn and rejected, nobody else. */
+#include "chain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "errors.h"
+#include "net/backoff.h"
+
+enum { CHAIN_MAX_WEATHER = 6, CHAIN_MAX_EMPTY_FINDS = 3, CHAIN_MAX_STEPS = 100000 };
+
+/* A caller of warehouse_merge, on its own stack. Under the chain's mutex. */
+struct waiter {
+    struct waiter *next;
+    const char *run_id;
+    bool settled, ok;
+    struct merge_outcome outcome;
+    struct error err;
+};
+
+struct chain {
+    struct chain *next;
+    char *target;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool led;
+    struct waiter *waiters;
+    /* The leader's; handed on under the mutex by `led`. */
+    int64_t known;     /* the last change seen DONE and recorded; -1 = not yet looked */
+    size_t limit;      /* at most so many runs in the next change; 0 = no limit */
+    int find;          /* the find of the next change that is worth a look */
+    int weather;       /* transient failures in a row */
+    struct backoff pause;
+};
+
+struct warehouse_state {
+    pthread_mutex_t mutex;
+    struct chain *chains;
+};
+
+/* One change that has ended. */
+struct ended {
+    int64_t number;
+    char job_id[1024];
+    struct bq_job job;
+    char **runs;
+    size_t run_count;
+};
+
+/* What a walk works with. */
+struct walk {
+    struct warehouse *w;
+    const struct entity *entity;
+    struct chain *chain;
+    struct waiter *leader;
+    struct cancel *cancel;
+};
+
+/* ---- State ------------------------------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t state_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static struct warehouse_state *state_of(struct warehouse *w)
+{
+    pthread_mutex_lock(&state_mutex);
+    if (!w->state) {
+        w->state = xcalloc(1, sizeof *w->state);
+        pthread_mutex_init(&w->state->mutex, NULL);
+    }
+    struct warehouse_state *state = w->state;
+    pthread_mutex_unlock(&state_mutex);
+    return state;
+}
+
+static struct chain *chain_of(struct warehouse *w, const char *target)
+{
+    struct warehouse_state *state = state_of(w);
+    pthread_mutex_lock(&state->mutex);
+    struct chain *chain = state->chains;
+    while (chain && strcmp(chain->target, target) != 0)
+        chain = chain->next;
+    if (!chain) {
+        chain = xcalloc(1, sizeof *chain);
+        chain->target = xstrdup(target);
+        chain->known = -1;
+        chain->find = 1;
+        pthread_mutex_init(&chain->mutex, NULL);
+        clock_cond_init(&chain->changed);
+        chain->next = state->chains;
+        state->chains = chain;
+    }
+    pthread_mutex_unlock(&state->mutex);
+    return chain;
+}
+
+void warehouse_release(struct warehouse *w)
+{
+    if (!w->state)
+        return;
+    while (w->state->chains) {
+        struct chain *chain = w->state->chains;
+        w->state->chains = chain->next;
+        pthread_cond_destroy(&chain->changed);
+        pthread_mutex_destroy(&chain->mutex);
+        free(chain->target);
+        free(chain);
+    }
+    pthread_mutex_destroy(&w->state->mutex);
+    free(w->state);
+    w->state = NULL;
+}
+
+/* ---- Waiters ----------------------------------------------------------------------------------------------------------- */
+
+static void settle_ok(struct walk *walk, const char *run_id, struct merge_outcome outcome)
+{
+    pthread_mutex_lock(&walk->chain->mutex);
+    for (struct waiter *waiter = walk->chain->waiters; waiter; waiter = waiter->next) {
+        if (waiter->settled || strcmp(waiter->run_id, run_id) != 0)
+            continue;
+        waiter->settled = waiter->ok = true;
+        waiter->outcome = outcome;
+    }
+    pthread_cond_broadcast(&walk->chain->changed);
+    pthread_mutex_unlock(&walk->chain->mutex);
+}
+
+static void settle_rejected(struct walk *walk, const char *run_id, int64_t number, const struct error *reason)
+{
+    pthread_mutex_lock(&walk->chain->mutex);
+    for (struct waiter *waiter = walk->chain->waiters; waiter; waiter = waiter->next) {
+        if (waiter->settled || strcmp(waiter->run_id, run_id) != 0)
+            continue;
+        waiter->settled = true;
+        waiter->ok = false;
+        waiter->outcome = (struct merge_outcome){.change_number = number, .runs_in_change = 1, .rejected = true};
+        waiter->err = *reason;
+        waiter->err.class = ERROR_PERMANENT;
+    }
+    pthread_cond_broadcast(&walk->chain->changed);
+    pthread_mutex_unlock(&walk->chain->mutex);
+}
+
+/* ---- A change that has ended ---------------------------------------------------------------------------------------------- */
+
+static void read_runs(struct ended *ended)
+{
+    struct json_object *params = json_at(ended->job.resource, "configuration.query.queryParameters");
+    size_t count = json_object_is_type(params, json_type_array) ? json_object_array_length(params) : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *param = json_object_array_get_idx(params, i);
+        struct json_object *values = json_at(param, "parameterValue.arrayValues");
+        if (strcmp(json_text_at(param, "name", ""), "runs") != 0 || !json_object_is_type(values, json_type_array))
+            continue;
+        size_t runs = json_object_array_length(values);
+        free(ended->runs);
+        ended->runs = xcalloc(runs + 1, sizeof *ended->runs);
+        for (ended->run_count = 0; ended->run_count < runs; ended->run_count++)
+            ended->runs[ended->run_count] =
+                xstrdup(json_text_at(json_object_array_get_idx(values, ended->run_count), "value", ""));
+    }
+}
+
+static void ended_release(struct ended *ended)
+{
+    for (size_t i = 0; i < ended->run_count; i++)
+        free(ended->runs[i]);
+    free(ended->runs);
+    bq_job_release(&ended->job);
+}
+
+static bool record(struct walk *walk, const struct ended *ended, struct error *err)
+{
+    const struct bq_job *job = &ended->job;
+    struct event_change event = {
+        .target = walk->chain->target, .job_id = ended->job_id, .number = ended->number,
+        .state = job->failed ? "failed" : "success", .started_us = job->start_us, .ended_us = job->end_us,
+        .error_code = job->failed ? job->job_error.code : NULL, .error_message = job->failed ? job->job_error.message : NULL,
+        .rows_inserted = job->inserted_rows, .rows_updated = job->updated_rows, .rows_deleted = job->deleted_rows,
+        .bytes_billed = job->bytes_billed, .run_ids = (const char *const *)ended->runs, .run_count = ended->run_count};
+    return events_change(walk->w->events, &event, walk->cancel, err);
+}
+
+static int64_t rows_in(const struct change_plan *plan, const struct ended *ended)
+{
+    int64_t rows = 0;
+    for (size_t i = 0; i < ended->run_count; i++) {
+        size_t at = plan_index(plan, ended->runs[i]);
+        rows += at == SIZE_MAX ? 0 : plan->rows[at];
+    }
+    return rows;
+}
+
+static int64_t share(int64_t amount, int64_t part, int64_t whole)
+{
+    return whole > 0 ? (int64_t)((double)amount * ((double)part / (double)whole)) : 0;
+}
+
+/* Shares by rows, which the find job of the change knows; without its result equal shares. */
+static void settle_success(struct walk *walk, const struct ended *ended)
+{
+    const struct bq_job *job = &ended->job;
+    struct change_plan plan = {0};
+    int64_t find = json_int_at(job->resource, "configuration.labels.st_find", 1);
+    int64_t changed = job->affected_rows >= 0 ? job->affected_rows : job->inserted_rows + job->updated_rows + job->deleted_rows;
+    bool alone = ended->run_count == 1;
+    bool by_rows = !alone && find > 0 && find <= CHAIN_MAX_FINDS &&
+                   chain_find_again(walk->w, walk->entity, ended->number, (int)find, &plan, walk->cancel);
+    int64_t whole = by_rows ? rows_in(&plan, ended) : (int64_t)ended->run_count;
+    for (size_t i = 0; i < ended->run_count; i++) {
+        size_t at = plan_index(&plan, ended->runs[i]);
+        int64_t part = by_rows ? (at == SIZE_MAX ? 0 : plan.rows[at]) : 1;
+        settle_ok(walk, ended->runs[i],
+                  (struct merge_outcome){.change_number = ended->number, .runs_in_change = ended->run_count,
+                                         .rows_changed = alone ? changed : share(changed, part, whole),
+                                         .bytes_billed = alone ? job->bytes_billed : share(job->bytes_billed, part, whole)});
+    }
+    plan_release(&plan);
+}
+
+static bool withdraw(struct walk *walk, const char *run_id, struct error *err)
+{
+    struct event_staged event = {.run_id = run_id, .target = walk->chain->target, .lane = "live", .withdrawn = true,
+                                 .announced_us = clock_wall_us()};
+    return events_staged(walk->w->events, &event, walk->cancel, err);
+}
+
+static bool blames_rows(const struct error *err)
+{
+    return err->class == ERROR_PERMANENT && bq_reason_blames_rows(err->code);
+}
+
+/* Moves the chain over a failed change. False when the walk ends with the change's own error. */
+static bool pass_failure(struct walk *walk, const struct ended *ended, struct error *err)
+{
+    struct chain *chain = walk->chain;
+    const struct error *reason = &ended->job.job_error;
+    if (blames_rows(reason) && ended->run_count == 1) {
+        if (!withdraw(walk, ended->runs[0], err))
+            return false;
+        settle_rejected(walk, ended->runs[0], ended->number, reason);
+    }
+    chain->known = ended->number;
+    chain->find = 1;
+    chain->limit = blames_rows(reason) ? ended->run_count / 2 : chain->limit;
+    if (blames_rows(reason))
+        return true;
+    if (error_may_retry(reason) && ++chain->weather < CHAIN_MAX_WEATHER) {
+        int64_t pause_ms = backoff_next_ms(&chain->pause, reason->wait_ms);
+        return cancel_sleep_ms(walk->cancel, pause_ms > 0 ? pause_ms : reason->wait_ms) || cancel_check(walk->cancel, err);
+    }
+    chain->weather = 0;
+    if (err)
+        *err = *reason;
+    return false;
+}
+
+/* Waits for job n, records its end, tells the waiters. True: the chain is one further. */
+static bool pass_change(struct walk *walk, int64_t number, const char *job_id, struct error *err)
+{
+    struct chain *chain = walk->chain;
+    struct ended ended = {.number = number};
+    snprintf(ended.job_id, sizeof ended.job_id, "%s", job_id);
+    bool ok = chain_wait(walk->w, job_id, &ended.job, walk->cancel, err);
+    if (ok) {
+        read_runs(&ended);
+        ok = record(walk, &ended, err);
+    }
+    if (ok && ended.job.failed) {
+        ok = pass_failure(walk, &ended, err);
+    } else if (ok) {
+        settle_success(walk, &ended);
+        chain->known = number;
+        chain->find = 1;
+        chain->limit = 0;
+        chain->weather = 0;
+        backoff_init(&chain->pause, BACKOFF_DEFAULT);
+    }
+    ended_release(&ended);
+    return ok;
+}
+
+/* ---- A change to be made --------------------------------------------------------------------------------------------------- */
+
+static bool insert_change(struct walk *walk, int64_t number, const char *job_id, const struct change_plan *plan,
+                          struct error *err)
+{
+    size_t runs = walk->chain->limit > 0 && walk->chain->limit < plan->run_count ? walk->chain->limit : plan->run_count;
+    char number_text[24], find_text[24];
+    snprintf(number_text, sizeof number_text, "%lld", (long long)number);
+    snprintf(find_text, sizeof find_text, "%d", plan->find);
+    const struct bq_param params[] = {
+        {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
+    const struct bq_label labels[] = {
+        {"st_step", "merge"}, {"st_entity", walk->entity->name}, {"st_change", number_text}, {"st_find", find_text},
+        {"st_run", plan->runs[0]}};
+    struct buf sql = BUF_INIT;
+    merge_sql(&sql, &walk->w->names, walk->entity, (const char *const *)plan->partitions, plan->partition_count,
+              plan->staged_min_us, plan->staged_max_us);
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1, .labels = labels,
+                             .label_count = sizeof labels / sizeof labels[0]};
+    enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
+    buf_release(&sql);
+    return inserted != BQ_INSERT_FAILED; /* EXISTS: another was first, and its job is as good */
+}
+
+/* The leader's run is in no plan: merged or withdrawn by somebody meanwhile? *ret_settled. */
+static bool look_for_fate(struct walk *walk, bool *ret_settled, struct error *err)
+{
+    struct run_fate fate;
+    const char *run_id = walk->leader->run_id;
+    if (!chain_read_fate(walk->w, walk->chain->target, run_id, &fate, walk->cancel, err))
+        return false;
+    int64_t runs = fate.run_count > 0 ? fate.run_count : 1;
+    if (fate.merged) {
+        settle_ok(walk, run_id,
+                  (struct merge_outcome){.change_number = fate.change_number, .runs_in_change = (size_t)runs,
+                                         .rows_changed = fate.rows_changed / runs, .bytes_billed = fate.bytes_billed / runs});
+    } else if (fate.withdrawn) {
+        struct error reason = ERROR_INIT;
+        error_set(&reason, ERROR_PERMANENT, "run_withdrawn", "cannot merge run '%s': it was rejected, see target_changes", run_id);
+        settle_rejected(walk, run_id, 0, &reason);
+    }
+    *ret_settled = fate.merged || fate.withdrawn;
+    return true;
+}
+
+/* A plan for change n with something in it; or, with none in *ret, the leader's run has been settled. */
+static bool make_plan(struct walk *walk, int64_t number, struct change_plan *ret, struct error *err)
+{
+    struct chain *chain = walk->chain;
+    struct error spent = ERROR_INIT;
+    bool settled = false;
+    int empty = 0, failed = 0;
+    for (; chain->find <= CHAIN_MAX_FINDS; chain->find++) {
+        struct change_plan plan = {0};
+        bool usable;
+        if (!chain_find(walk->w, walk->entity, number, chain->find, &usable, &plan, &spent, walk->cancel, err))
+            return false;
+        bool holds = usable && plan_index(&plan, walk->leader->run_id) != SIZE_MAX;
+        bool ok = !usable || holds || look_for_fate(walk, &settled, err);
+        if (ok && usable && !settled && plan.run_count > 0) {
+            *ret = plan;
+            return true;
+        }
+        plan_release(&plan);
+        if (!ok || settled)
+            return ok;
+        empty += usable;
+        failed += !usable;
+        if (empty >= CHAIN_MAX_EMPTY_FINDS)
+            return error_set(err, ERROR_RETRY, "run_not_ready",
+                             "could not merge run '%s' into '%s': it is not announced, or its staged rows have expired",
+                             walk->leader->run_id, chain->target);
+        if (failed >= CHAIN_MAX_EMPTY_FINDS)
+            break;
+    }
+    if (spent.class == ERROR_NONE)
+        error_set(&spent, ERROR_RETRY, "find_spent", "could not find what to merge into '%s': all searches are spent", chain->target);
+    if (err)
+        *err = spent;
+    return false;
+}
+
+/* Makes change n. True also when only the leader's run was settled. */
+static bool make_change(struct walk *walk, int64_t number, const char *job_id, struct error *err)
+{
+    struct change_plan plan = {0};
+    if (!make_plan(walk, number, &plan, err))
+        return false;
+    if (plan.run_count == 0)
+        return true;
+    bool ok = true;
+    if (plan.partition_count > CHANGE_MAX_PARTITIONS)
+        ok = error_set(err, ERROR_PERMANENT, "too_many_partitions",
+                       "cannot merge into '%s': the keys stand in %zu partitions, and one job may touch %d", walk->chain->target,
+                       plan.partition_count, CHANGE_MAX_PARTITIONS);
+    ok = ok && insert_change(walk, number, job_id, &plan, err) && pass_change(walk, number, job_id, err);
+    plan_release(&plan);
+    return ok;
+}
+
+/* ---- The walk ---------------------------------------------------------------------------------------------------------------- */
+
+/* Where the recorded events stand; the last change's failure still rules the next one. */
+static bool find_position(struct walk *walk, struct error *err)
+{
+    struct chain *chain = walk->chain;
+    struct chain_head head;
+    if (!chain_read_head(walk->w, chain->target, &head, walk->cancel, err))
+        return false;
+    bool bad = head.failed && bq_reason_blames_rows(head.code);
+    if (bad && head.run_count == 1 && !withdraw(walk, head.run_id, err)) /* its finder may have died in between */
+        return false;
+    chain->known = head.number;
+    chain->limit = bad ? head.run_count / 2 : 0;
+    chain->find = 1;
+    chain->weather = 0;
+    backoff_init(&chain->pause, BACKOFF_DEFAULT);
+    return true;
+}
+
+/* One change further, or the leader's run settled otherwise. */
+static bool step(struct walk *walk, struct error *err)
+{
+    struct chain *chain = walk->chain;
+    struct buf job_id = BUF_INIT;
+    struct bq_job job = {0};
+    if (chain->known < 0 && !find_position(walk, err))
+        return false;
+    int64_t number = chain->known + 1;
+    chain_job_id(&job_id, walk->w->names.raw, chain->target, number, 0);
+    bool ok = bq_job_get(walk->w->client, job_id.ptr, &job, walk->cancel, err);
+    if (ok && job.state == BQ_JOB_ABSENT)
+        ok = make_change(walk, number, job_id.ptr, err);
+    else if (ok)
+        ok = pass_change(walk, number, job_id.ptr, err);
+    bq_job_release(&job);
+    buf_release(&job_id);
+    return ok;
+}
+
+static bool is_settled(struct walk *walk)
+{
+    pthread_mutex_lock(&walk->chain->mutex);
+    bool settled = walk->leader->settled;
+    pthread_mutex_unlock(&walk->chain->mutex);
+    return settled;
+}
+
+/* Walks until the leader's own run is settled. */
+static bool lead(struct walk *walk, struct error *err)
+{
+    for (int i = 0; i < CHAIN_MAX_STEPS; i++) {
+        if (is_settled(walk))
+            return true;
+        if (!cancel_check(walk->cancel, err) || !step(walk, err))
+            return is_settled(walk); /* a rejection may have come with the last step */
+    }
+    return error_set(err, ERROR_RETRY, "chain_long", "could not merge run '%s': %d changes went by without it",
+                     walk->leader->run_id, CHAIN_MAX_STEPS);
+}
+
+static void wake(void *user)
+{
+    struct chain *chain = user;
+    pthread_mutex_lock(&chain->mutex);
+    pthread_cond_broadcast(&chain->changed);
+    pthread_mutex_unlock(&chain->mutex);
+}
+
+static void leave(struct chain *chain, struct waiter *waiter)
+{
+    struct waiter **at = &chain->waiters;
+    while (*at != waiter)
+        at = &(*at)->next;
+    *at = waiter->next;
+}
+
+/* Waits for others, or leads when nobody does. With the mutex held. False: err. */
+static bool wait_or_lead(struct walk *walk, struct error *err)
+{
+    struct chain *chain = walk->chain;
+    bool ok = true;
+    while (ok && !walk->leader->settled) {
+        ok = cancel_check(walk->cancel, err);
+        if (!ok)
+            break;
+        if (chain->led) {
+            pthread_cond_wait(&chain->changed, &chain->mutex);
+            continue;
+        }
+        chain->led = true;
+        pthread_mutex_unlock(&chain->mutex);
+        ok = lead(walk, err);
+        pthread_mutex_lock(&chain->mutex);
+        chain->led = false;
+        pthread_cond_broadcast(&chain->changed);
+    }
+    return ok;
+}
+
+bool warehouse_merge(struct warehouse *w, const struct entity *entity, const char *run_id, struct merge_outcome *ret,
+                     struct cancel *cancel, struct error *err)
+{
+    struct chain *chain = chain_of(w, entity->target.name);
+    struct waiter waiter = {.run_id = run_id};
+    struct walk walk = {w, entity, chain, &waiter, cancel};
+    uint64_t hook = cancel ? cancel_add_hook(cancel, wake, chain) : 0;
+    pthread_mutex_lock(&chain->mutex);
+    waiter.next = chain->waiters;
+    chain->waiters = &waiter;
+    bool ok = wait_or_lead(&walk, err);
+    leave(chain, &waiter);
+    pthread_mutex_unlock(&chain->mutex);
+    if (cancel)
+        cancel_remove_hook(cancel, hook);
+    if (!ok)
+        return false;
+    *ret = waiter.outcome;
+    if (!waiter.ok && err)
+        *err = waiter.err;
+    return waiter.ok;
+}

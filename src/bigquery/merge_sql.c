@@ -1,0 +1,323 @@
+/* merge_sql.c - the texts of a change: the MERGE, and the search for what it has to merge and where (design 7).
+ *
+ * BigQuery prunes the target by constants only and allows no correlated subquery in a MERGE's clauses: partitions and stage bounds are
+ * literals, and everything that has to be looked up is looked up inside the source. The runs are the parameter @runs.
+ *
+ * The source holds one row per key: the newest version, of equal versions the later read; the tie-breakers behind make the choice the
+ * same every time. Unchanged rows match no clause, so that a second identical read changes nothing.
+ *
+ * Rows without identity (payroll's null ids) have a negative surrogate id made from their content, and live in groups, tenant and
+ * _group_date. A whole read of a group replaces it as a set: live rows of the group that the read does not hold come into the
+ * source as "_gone" and are marked deleted. A read that is older than what the target has seen of the group adds nothing to it. */
+#include "bigquery/warehouse.h"
+
+#include "base/timestamp.h"
+#include "tables.h"
+
+/* Bounds of one change, and the ages beyond which the stage (7 days) may have dropped rows already. */
+#define FIND_MAX_RUNS "500"
+#define FIND_MAX_BYTES "8589934592"
+#define STAGE_LIFE "INTERVAL 168 HOUR"
+#define RUN_LIFE "INTERVAL 156 HOUR"
+#define CHANGE_LIFE "INTERVAL 192 HOUR"
+
+#define VERSION(alias) "COALESCE(" alias ".`modifiedOn`, " alias ".`createdOn`, TIMESTAMP '0001-01-01 00:00:00+00:00')"
+
+static const char *const stage_extra[] = {"_tenant_id", "_run_id", "_row_hash", "_fetched_at", "_extra", "_group_date"};
+enum { STAGE_EXTRA_COUNT = sizeof stage_extra / sizeof stage_extra[0] };
+
+/* ---- Pieces ---------------------------------------------------------------------------------------------------------- */
+
+static void put_timestamp(struct buf *out, int64_t us)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+    timestamp_text(text, us, 6);
+    text[10] = ' ';
+    buf_printf(out, "TIMESTAMP '%.26s+00:00'", text);
+}
+
+/* Constant condition on the target's partitions; the NULL one is always among them. */
+static void put_partitions(struct buf *out, const char *alias, const char *const *partitions, size_t count)
+{
+    buf_append_char(out, '(');
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0)
+            buf_printf(out, "DATE(%s.`modifiedOn`) IN (", alias);
+        buf_printf(out, "%sDATE '%s'%s", i ? ", " : "", partitions[i], i + 1 == count ? ") OR " : "");
+    }
+    buf_printf(out, "%s.`modifiedOn` IS NULL)", alias);
+}
+
+/* The columns of the source, from a table that has them all. */
+static void put_source_columns(struct buf *out, const struct entity *entity, const char *alias)
+{
+    for (size_t i = 0; i < entity->source_column_count; i++)
+        buf_printf(out, "%s.`%s`, ", alias, entity->stage.columns[i].name);
+    for (size_t i = 0; i < STAGE_EXTRA_COUNT; i++)
+        buf_printf(out, "%s.%s, ", alias, stage_extra[i]);
+}
+
+/* Accepted fetches of @runs. */
+static void put_ranges(struct buf *out, const struct warehouse_names *names, const struct entity *entity, int64_t since_us)
+{
+    const int64_t hour_us = INT64_C(3600000000);
+    buf_append_str(out, "(\n    SELECT e.run_id, e.full_groups, r.first_fetch, r.last_fetch\n    FROM ");
+    sql_table(out, names->project, names->logs, "staged_run_events");
+    buf_append_str(out, " AS e\n    CROSS JOIN UNNEST(e.fetches) AS r\n    WHERE e.target = ");
+    sql_string(out, entity->target.name);
+    buf_append_str(out, " AND e.run_id IN UNNEST(@runs) AND NOT e.withdrawn AND e.event_time >= ");
+    put_timestamp(out, since_us - hour_us); /* a run is announced after it is staged */
+    buf_append_str(out, "\n  )");
+}
+
+/* Stage rows of the accepted fetches; `columns` ends without a comma. */
+static void put_accepted(struct buf *out, const struct warehouse_names *names, const struct entity *entity, const char *last,
+                         int64_t staged_min_us, int64_t staged_max_us)
+{
+    buf_append_str(out, "SELECT ");
+    put_source_columns(out, entity, "s");
+    buf_append_str(out, "s._fetch_id, s._row_number, COALESCE(s._deleted, FALSE) AS _deleted");
+    buf_printf(out, "%s\n  FROM ", last);
+    sql_table(out, names->project, names->stage, entity->stage.name);
+    buf_append_str(out, " AS s\n  JOIN ");
+    put_ranges(out, names, entity, staged_min_us);
+    buf_append_str(out, " AS f\n  ON s._run_id = f.run_id AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
+                        "  WHERE s._run_id IN UNNEST(@runs) AND s._staged_at >= ");
+    put_timestamp(out, staged_min_us);
+    buf_append_str(out, " AND s._staged_at <= ");
+    put_timestamp(out, staged_max_us);
+}
+
+#define NEWEST(alias)                                                                                                  \
+    "\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY " alias "._tenant_id, " alias ".`id` ORDER BY " VERSION(alias)        \
+    " DESC,\n    " alias "._fetched_at DESC, " alias "._run_id, " alias "._fetch_id, " alias "._row_number) = 1"
+
+/* ---- Sources --------------------------------------------------------------------------------------------------------- */
+
+static void put_plain_source(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+                             int64_t staged_min_us, int64_t staged_max_us)
+{
+    buf_append_str(out, "\n  ");
+    put_accepted(out, names, entity, "", staged_min_us, staged_max_us);
+    buf_append_str(out, NEWEST("s"));
+}
+
+/* Whole reads, one per group: the latest. */
+static const char group_reads[] =
+    ", reads AS (\n"
+    "  SELECT a._tenant_id, a._group_date, a._run_id, MIN(a._fetched_at) AS read_from, MAX(a._fetched_at) AS read_to\n"
+    "  FROM accepted AS a\n"
+    "  WHERE a.`id` < 0 AND a._full_groups\n"
+    "  GROUP BY a._tenant_id, a._group_date, a._run_id\n"
+    "  QUALIFY ROW_NUMBER() OVER (PARTITION BY a._tenant_id, a._group_date ORDER BY MAX(a._fetched_at) DESC, a._run_id) = 1\n"
+    ")";
+
+/* When the target last saw each group. */
+static void put_group_seen(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+                           const char *const *partitions, size_t count)
+{
+    buf_append_str(out, ", seen AS (\n  SELECT t._tenant_id, t._group_date,\n"
+                        "    MAX(GREATEST(t._fetched_at, COALESCE(t._deleted_at, t._fetched_at))) AS seen_at\n  FROM ");
+    sql_table(out, names->project, names->raw, entity->target.name);
+    buf_append_str(out, " AS t\n  WHERE t.`id` < 0 AND ");
+    put_partitions(out, "t", partitions, count);
+    buf_append_str(out, "\n  GROUP BY t._tenant_id, t._group_date\n)");
+}
+
+static void put_group_chosen(struct buf *out, const struct entity *entity)
+{
+    buf_append_str(out, ", chosen AS (\n  SELECT ");
+    put_source_columns(out, entity, "a");
+    buf_append_str(out, "a._deleted, FALSE AS _gone\n"
+                        "  FROM accepted AS a\n"
+                        "  LEFT JOIN reads AS r ON a._tenant_id = r._tenant_id AND a._group_date = r._group_date\n"
+                        "  LEFT JOIN seen AS n ON a._tenant_id = n._tenant_id AND a._group_date = n._group_date\n"
+                        "  WHERE a.`id` >= 0 OR (\n"
+                        "    (r._run_id IS NULL OR a._run_id = r._run_id OR a._fetched_at > r.read_to) AND\n"
+                        "    (n.seen_at IS NULL OR GREATEST(COALESCE(r.read_to, a._fetched_at), a._fetched_at) >= n.seen_at)\n"
+                        "  )" NEWEST("a") "\n)");
+}
+
+static void put_group_gone(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+                           const char *const *partitions, size_t count)
+{
+    buf_append_str(out, ", gone AS (\n  SELECT ");
+    for (size_t i = 0; i < entity->source_column_count; i++)
+        buf_printf(out, "t.`%s`, ", entity->stage.columns[i].name);
+    buf_append_str(out, "t._tenant_id, r._run_id, t._row_hash, r.read_to AS _fetched_at, t._extra, t._group_date,\n"
+                        "    FALSE AS _deleted, TRUE AS _gone\n  FROM ");
+    sql_table(out, names->project, names->raw, entity->target.name);
+    buf_append_str(out, " AS t\n"
+                        "  JOIN reads AS r ON t._tenant_id = r._tenant_id AND t._group_date = r._group_date\n"
+                        "  JOIN seen AS n ON t._tenant_id = n._tenant_id AND t._group_date = n._group_date\n"
+                        "  LEFT JOIN chosen AS c ON t._tenant_id = c._tenant_id AND t.`id` = c.`id`\n"
+                        "  WHERE t.`id` < 0 AND t._deleted_at IS NULL AND t._fetched_at < r.read_from AND c.`id` IS NULL\n"
+                        "    AND r.read_to >= n.seen_at AND ");
+    put_partitions(out, "t", partitions, count);
+    buf_append_str(out, "\n)");
+}
+
+static void put_group_source(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+                             const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us)
+{
+    buf_append_str(out, "\n  WITH accepted AS (\n  ");
+    put_accepted(out, names, entity, ", f.full_groups AS _full_groups", staged_min_us, staged_max_us);
+    buf_append_str(out, "\n)");
+    buf_append_str(out, group_reads);
+    put_group_seen(out, names, entity, partitions, count);
+    put_group_chosen(out, entity);
+    put_group_gone(out, names, entity, partitions, count);
+    buf_append_str(out, "\n  SELECT ");
+    put_source_columns(out, entity, "c");
+    buf_append_str(out, "c._deleted, c._gone FROM chosen AS c\n  UNION ALL\n  SELECT ");
+    put_source_columns(out, entity, "g");
+    buf_append_str(out, "g._deleted, g._gone FROM gone AS g");
+}
+
+/* ---- Clauses ---------------------------------------------------------------------------------------------------------- */
+
+/* What a target column becomes. */
+static void put_value(struct buf *out, const struct column *column, bool insert)
+{
+    if (strcmp(column->name, "_ingested_at") == 0)
+        buf_append_str(out, "CURRENT_TIMESTAMP()");
+    else if (strcmp(column->name, "_ingestion_source") == 0)
+        buf_append_str(out, "'servicetitan_v2'");
+    else if (strcmp(column->name, "_deleted_at") == 0 && insert)
+        buf_append_str(out, "IF(S._deleted, S._fetched_at, NULL)");
+    else if (strcmp(column->name, "_deleted_at") == 0) /* a deletion later than this read stands */
+        buf_append_str(out, "IF(S._deleted, S._fetched_at, IF(T._deleted_at > S._fetched_at, T._deleted_at, NULL))");
+    else
+        buf_printf(out, "S.`%s`", column->name);
+}
+
+static bool is_key(const struct column *column)
+{
+    return strcmp(column->name, "id") == 0 || strcmp(column->name, "_tenant_id") == 0;
+}
+
+static void put_update(struct buf *out, const struct entity *entity)
+{
+    bool first = true;
+    buf_append_str(out, "\nWHEN MATCHED AND (\n  " VERSION("S") " > " VERSION("T") "\n"
+                        "  OR (" VERSION("S") " = " VERSION("T") " AND S._row_hash != COALESCE(T._row_hash, '')\n"
+                        "    AND S._fetched_at > T._fetched_at)\n"
+                        "  OR (NOT S._deleted AND S._fetched_at > T._deleted_at)\n"
+                        "  OR (S._deleted AND T._deleted_at IS NULL AND S._fetched_at > T._fetched_at)\n"
+                        ") THEN UPDATE SET ");
+    for (size_t i = 0; i < entity->target.column_count; i++) {
+        const struct column *column = &entity->target.columns[i];
+        if (is_key(column))
+            continue;
+        buf_printf(out, "%s`%s` = ", first ? "" : ", ", column->name);
+        put_value(out, column, false);
+        first = false;
+    }
+}
+
+static void put_insert(struct buf *out, const struct entity *entity)
+{
+    buf_printf(out, "\nWHEN NOT MATCHED%s THEN INSERT (", entity->id_nullable ? " AND NOT S._gone" : "");
+    for (size_t i = 0; i < entity->target.column_count; i++)
+        buf_printf(out, "%s`%s`", i ? ", " : "", entity->target.columns[i].name);
+    buf_append_str(out, ")\nVALUES (");
+    for (size_t i = 0; i < entity->target.column_count; i++) {
+        if (i)
+            buf_append_str(out, ", ");
+        put_value(out, &entity->target.columns[i], true);
+    }
+    buf_append_char(out, ')');
+}
+
+void merge_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+               const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us)
+{
+    buf_append_str(out, "MERGE ");
+    sql_table(out, names->project, names->raw, entity->target.name);
+    buf_append_str(out, " AS T\nUSING (");
+    if (entity->id_nullable)
+        put_group_source(out, names, entity, partitions, count, staged_min_us, staged_max_us);
+    else
+        put_plain_source(out, names, entity, staged_min_us, staged_max_us);
+    buf_append_str(out, "\n) AS S\nON T._tenant_id = S._tenant_id AND T.`id` = S.`id` AND ");
+    put_partitions(out, "T", partitions, count);
+    if (entity->id_nullable)
+        buf_append_str(out, "\nWHEN MATCHED AND S._gone THEN UPDATE SET _deleted_at = S._fetched_at, _run_id = S._run_id,\n"
+                            "  _ingested_at = CURRENT_TIMESTAMP()");
+    put_update(out, entity);
+    put_insert(out, entity);
+}
+
+/* ---- Find -------------------------------------------------------------------------------------------------------------- */
+
+/* Announced runs of the target that wait, in order, up to the bounds of one change. The first is taken whatever its size. */
+static void put_ready(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
+{
+    buf_append_str(out, "WITH latest AS (\n"
+                        "  SELECT e.run_id, e.lane, e.row_count, e.byte_count, e.staged_min, e.staged_max, e.announced_at, e.fetches,\n"
+                        "    e.withdrawn\n  FROM ");
+    sql_table(out, names->project, names->logs, "staged_run_events");
+    buf_append_str(out, " AS e\n  WHERE e.target = ");
+    sql_string(out, entity->target.name);
+    buf_append_str(out, " AND e.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n"
+                        "  QUALIFY ROW_NUMBER() OVER (PARTITION BY e.run_id ORDER BY IF(e.withdrawn, 0, 1), e.event_time) = 1\n"
+                        "), merged AS (\n  SELECT DISTINCT run_id\n  FROM ");
+    sql_table(out, names->project, names->logs, "target_change_events");
+    buf_append_str(out, " AS c\n  CROSS JOIN UNNEST(c.run_ids) AS run_id\n  WHERE c.target = ");
+    sql_string(out, entity->target.name);
+    buf_append_str(out, " AND c.state = 'success' AND c.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " CHANGE_LIFE ")\n"
+                        "), queue AS (\n"
+                        "  SELECT l.run_id, l.row_count, l.staged_min, l.staged_max, l.fetches,\n"
+                        "    SUM(COALESCE(l.byte_count, 0)) OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id\n"
+                        "      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS bytes_so_far,\n"
+                        "    ROW_NUMBER() OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id) AS place\n"
+                        "  FROM latest AS l\n"
+                        "  LEFT JOIN merged AS m ON l.run_id = m.run_id\n"
+                        "  WHERE NOT l.withdrawn AND m.run_id IS NULL\n"
+                        "    AND (l.staged_min IS NULL OR l.staged_min >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " RUN_LIFE "))\n"
+                        "), ready AS (\n"
+                        "  SELECT q.run_id, q.row_count, q.staged_min, q.staged_max, q.fetches, q.place\n"
+                        "  FROM queue AS q\n"
+                        "  WHERE q.place = 1 OR (q.place <= " FIND_MAX_RUNS " AND q.bytes_so_far <= " FIND_MAX_BYTES ")\n"
+                        ")");
+}
+
+/* The keys (and groups) that these runs have staged. */
+static void put_keys(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
+{
+    buf_append_str(out, ", ranges AS (\n"
+                        "  SELECT r.run_id, f.first_fetch, f.last_fetch\n"
+                        "  FROM ready AS r\n  CROSS JOIN UNNEST(r.fetches) AS f\n"
+                        "), staged AS (\n  SELECT DISTINCT s._tenant_id, s.`id`, s._group_date\n  FROM ");
+    sql_table(out, names->project, names->stage, entity->stage.name);
+    buf_append_str(out, " AS s\n"
+                        "  JOIN ranges AS f ON s._run_id = f.run_id AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
+                        "  WHERE s._staged_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n)");
+}
+
+static void put_places(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
+{
+    buf_append_str(out, ", places AS (\n  SELECT DISTINCT DATE(t.`modifiedOn`) AS partition_date\n  FROM ");
+    sql_table(out, names->project, names->raw, entity->target.name);
+    buf_append_str(out, " AS t\n  JOIN staged AS k ON t._tenant_id = k._tenant_id AND t.`id` = k.`id`\n"
+                        "  WHERE t.`modifiedOn` IS NOT NULL");
+    if (entity->id_nullable) {
+        buf_append_str(out, "\n  UNION DISTINCT\n  SELECT DATE(t.`modifiedOn`) AS partition_date\n  FROM ");
+        sql_table(out, names->project, names->raw, entity->target.name);
+        buf_append_str(out, " AS t\n  JOIN staged AS k ON t._tenant_id = k._tenant_id AND t._group_date = k._group_date\n"
+                            "  WHERE t.`id` < 0 AND t.`modifiedOn` IS NOT NULL");
+    }
+    buf_append_str(out, "\n)");
+}
+
+void find_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
+{
+    put_ready(out, names, entity);
+    put_keys(out, names, entity);
+    put_places(out, names, entity);
+    buf_append_str(out, "\nSELECT 'run' AS kind, r.run_id, r.place, CAST(NULL AS DATE) AS partition_date, r.row_count, r.staged_min,\n"
+                        "  r.staged_max\nFROM ready AS r\nUNION ALL\n"
+                        "SELECT 'partition' AS kind, CAST(NULL AS STRING) AS run_id, 0 AS place, p.partition_date, 0 AS row_count,\n"
+                        "  CAST(NULL AS TIMESTAMP) AS staged_min, CAST(NULL AS TIMESTAMP) AS staged_max\nFROM places AS p\n"
+                        "ORDER BY kind DESC, place, partition_date");
+}

@@ -184,42 +184,58 @@ static bool read_closed_gaps(struct st_reading *reading, const struct st_window 
     return count == 0 || run_readers(reading, err);
 }
 
-/* Where an overfull tail is cut: at the server's now, or beyond it in growing steps when all of it lies in the future.
- */
-static bool cut_tail(struct st_reading *reading, int64_t from_us, int64_t *step_us, int64_t *ret_us, struct error *err)
+/* Where an overfull tail is cut: at the server's now and not later, since a record that is edited must not get from an
+ * unread window into one that was read. Only what lies in the future (step_us > 0) is cut beyond its beginning. */
+static bool cut_tail(struct st_reading *reading, int64_t from_us, int64_t step_us, int64_t *ret_us, struct error *err)
 {
-    int64_t now_us;
+    int64_t now_us, begin_us = counted_from(from_us);
     if (!st_tenant_now(reading->tenant, &now_us, reading->cancel, err))
         return false;
-    now_us -= now_us % SECOND_US;
-    int64_t least_us = counted_from(from_us) + *step_us;
-    *ret_us = now_us > least_us ? now_us : least_us;
-    *step_us = *step_us < FAR_FUTURE_US / 4 ? *step_us * 2 : *step_us;
+    int64_t whole_us = now_us - now_us % SECOND_US;
+    if (whole_us > begin_us + step_us)
+        *ret_us = whole_us;
+    else if (now_us > begin_us + step_us)
+        *ret_us = now_us;
+    else
+        *ret_us = begin_us + (step_us > 0 ? step_us : SECOND_US);
+    if (*ret_us > TIMESTAMP_MAX_US)
+        *ret_us = TIMESTAMP_MAX_US;
+    return true;
+}
+
+/* Reads the part of an overfull tail before the cut, and moves its beginning there. */
+static bool shorten_tail(struct st_reading *reading, int64_t *from_us, int64_t count, int64_t *step_us,
+                         struct error *err)
+{
+    int64_t cut_us = 0, before = atomic_load(&reading->counters.records);
+    atomic_fetch_add(&reading->counters.splits, 1);
+    if (atomic_load(&reading->expected) < 0)
+        atomic_store(&reading->expected, before + count);
+    if (!cut_tail(reading, *from_us, *step_us, &cut_us, err))
+        return false;
+    push_span(reading, *from_us, cut_us, count);
+    if (!run_readers(reading, err))
+        return false;
+    /* Nothing was before the cut: the tail lies in the future. */
+    bool found = atomic_load(&reading->counters.records) > before;
+    *step_us = found ? 0 : *step_us == 0 ? SECOND_US : *step_us < FAR_FUTURE_US / 4 ? *step_us * 2 : *step_us;
+    *from_us = cut_us;
     return true;
 }
 
 static bool read_tail(struct st_reading *reading, int64_t from_us, struct error *err)
 {
     struct reader reader;
-    int64_t step_us = SECOND_US;
+    int64_t step_us = 0;
     bool ok = false;
     reader_init(&reader, reading);
     for (int round = 0; round < TAIL_ROUNDS; round++) {
         struct st_window tail = window_of(reading->column, from_us, WINDOW_END);
-        int64_t count = 0, cut_us = 0;
+        int64_t count = 0;
         enum fetch_outcome outcome = reader_read_window(&reader, &tail, &count, err);
         ok = outcome == FETCH_ACCEPTED;
-        if (outcome != FETCH_OVERFULL)
+        if (outcome != FETCH_OVERFULL || !shorten_tail(reading, &from_us, count, &step_us, err))
             goto out;
-        atomic_fetch_add(&reading->counters.splits, 1);
-        if (round == 0)
-            atomic_store(&reading->expected, atomic_load(&reading->counters.records) + count);
-        if (!cut_tail(reading, from_us, &step_us, &cut_us, err))
-            goto out;
-        push_span(reading, from_us, cut_us, count);
-        if (!run_readers(reading, err))
-            goto out;
-        from_us = cut_us;
     }
     error_set(err, ERROR_RETRY, "tail_grows",
               "could not read %s to the end: the newest records come faster than they can be read",

@@ -16,7 +16,7 @@
 
 #include "base/buf.h"
 
-enum { TINY_MAX_CONNECTIONS = 1024, TINY_MAX_REQUEST = 80 * 1024 };
+enum { TINY_MAX_CONNECTIONS = 256, TINY_MAX_REQUEST = 80 * 1024 };
 
 struct tiny_request {
     int fd;
@@ -36,10 +36,9 @@ struct tiny_server {
     void *user;
     pthread_t acceptor;
     pthread_mutex_t mutex;
-    pthread_t threads[TINY_MAX_CONNECTIONS];
-    int fds[TINY_MAX_CONNECTIONS];
-    int count;
-    atomic_int open;
+    pthread_cond_t closed;
+    int fds[TINY_MAX_CONNECTIONS]; /* of live connections; -1 = free */
+    int open;
 };
 
 struct tiny_connection {
@@ -128,10 +127,11 @@ static inline void *tiny_connection_main(void *user)
     pthread_mutex_lock(&server->mutex);
     close(connection.fd);
     server->fds[connection.slot] = -1;
-    pthread_mutex_unlock(&server->mutex);
-    atomic_fetch_sub(&server->open, 1);
+    server->open--;
     free(data);
     free(request);
+    pthread_cond_signal(&server->closed);
+    pthread_mutex_unlock(&server->mutex);
     return NULL;
 }
 
@@ -143,14 +143,18 @@ static inline void *tiny_accept_main(void *user)
         if (fd < 0)
             return NULL;
         struct tiny_connection *connection = xcalloc(1, sizeof *connection);
-        BUG_ON(server->count == TINY_MAX_CONNECTIONS);
-        *connection = (struct tiny_connection){server, fd, server->count};
+        pthread_t thread;
+        int slot = 0;
         pthread_mutex_lock(&server->mutex);
-        server->fds[server->count] = fd;
+        while (slot < TINY_MAX_CONNECTIONS && server->fds[slot] >= 0)
+            slot++;
+        BUG_ON(slot == TINY_MAX_CONNECTIONS);
+        *connection = (struct tiny_connection){server, fd, slot};
+        server->fds[slot] = fd;
+        server->open++;
         pthread_mutex_unlock(&server->mutex);
-        atomic_fetch_add(&server->open, 1);
-        BUG_ON(pthread_create(&server->threads[server->count], NULL, tiny_connection_main, connection) != 0);
-        server->count++;
+        BUG_ON(pthread_create(&thread, NULL, tiny_connection_main, connection) != 0);
+        pthread_detach(thread);
     }
 }
 
@@ -162,6 +166,9 @@ static inline struct tiny_server *tiny_server_start(tiny_handler_fn *handler, vo
     server->handler = handler;
     server->user = user;
     pthread_mutex_init(&server->mutex, NULL);
+    pthread_cond_init(&server->closed, NULL);
+    for (int i = 0; i < TINY_MAX_CONNECTIONS; i++)
+        server->fds[i] = -1;
     server->fd = socket(AF_INET, SOCK_STREAM, 0);
     BUG_ON(bind(server->fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(server->fd, 128) != 0);
     BUG_ON(getsockname(server->fd, (struct sockaddr *)&address, &len) != 0);
@@ -176,12 +183,13 @@ static inline void tiny_server_stop(struct tiny_server *server)
     pthread_join(server->acceptor, NULL);
     close(server->fd);
     pthread_mutex_lock(&server->mutex);
-    for (int i = 0; i < server->count; i++)
+    for (int i = 0; i < TINY_MAX_CONNECTIONS; i++)
         if (server->fds[i] >= 0)
             shutdown(server->fds[i], SHUT_RDWR);
+    while (server->open > 0)
+        pthread_cond_wait(&server->closed, &server->mutex);
     pthread_mutex_unlock(&server->mutex);
-    for (int i = 0; i < server->count; i++)
-        pthread_join(server->threads[i], NULL);
+    pthread_cond_destroy(&server->closed);
     pthread_mutex_destroy(&server->mutex);
     free(server);
 }

@@ -11,6 +11,7 @@ enum settings_command { /* bits of option_row.needed_by: what a command reaches 
     SETTINGS_PUBSUB = 1,
     SETTINGS_BIGQUERY = 2,
     SETTINGS_SERVICETITAN = 4,
+    SETTINGS_ONE_TENANT = 8, /* no command's: shows in the sample file what one tenant needs */
 };
 
 enum { SETTINGS_MAX_TENANTS = 1000 };

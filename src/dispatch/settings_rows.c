@@ -14,10 +14,10 @@
 
 /* Without designators per cell: env, json, type, offset, default, min, max, choices, needed by, section, text. */
 const struct option_row settings_rows[] = {
-    {"ST_CLIENT_ID", NULL, OPTION_SECRET, AT(st_client_id), NULL, 0, 0, NULL, 0, ST, "Client id of the ServiceTitan app, for one tenant."},
-    {"ST_CLIENT_SECRET", NULL, OPTION_SECRET, AT(st_client_secret), NULL, 0, 0, NULL, 0, ST, "Client secret of the ServiceTitan app."},
-    {"ST_TENANT_ID", NULL, OPTION_STRING, AT(st_tenant_id), NULL, 0, 0, NULL, 0, ST, "Tenant id, for one tenant; several stand in the config's tenants list."},
-    {"ST_APP_KEY", NULL, OPTION_SECRET, AT(st_app_key), NULL, 0, 0, NULL, 0, ST, "Application key, sent as ST-App-Key."},
+    {"ST_CLIENT_ID", NULL, OPTION_SECRET, AT(st_client_id), NULL, 0, 0, NULL, SETTINGS_ONE_TENANT, ST, "Client id of the ServiceTitan app, for one tenant."},
+    {"ST_CLIENT_SECRET", NULL, OPTION_SECRET, AT(st_client_secret), NULL, 0, 0, NULL, SETTINGS_ONE_TENANT, ST, "Client secret of the ServiceTitan app."},
+    {"ST_TENANT_ID", NULL, OPTION_STRING, AT(st_tenant_id), NULL, 0, 0, NULL, SETTINGS_ONE_TENANT, ST, "Tenant id, for one tenant; several stand in the config's tenants list."},
+    {"ST_APP_KEY", NULL, OPTION_SECRET, AT(st_app_key), NULL, 0, 0, NULL, SETTINGS_ONE_TENANT, ST, "Application key, sent as ST-App-Key."},
     {"ST_API_URL", "servicetitan.apiUrl", OPTION_URL, AT(st_api_url), "https://api.servicetitan.io", 0, 0, NULL, 0, ST, "Base of the API; the integration environment has its own."},
     {"ST_AUTH_URL", "servicetitan.authUrl", OPTION_URL, AT(st_auth_url), "https://auth.servicetitan.io/connect/token", 0, 0, NULL, 0, ST, "Token endpoint."},
     {"ST_PAGE_SIZE", "servicetitan.pageSize", OPTION_INT, AT(st_page_size), "5000", 1, 5000, NULL, 0, ST, "Largest page to ask for; windows are cut so that each fits one."},

@@ -61,7 +61,8 @@ static bool check_options(const struct invocation *in)
         struct slice rest = slice_str(in->argv[i]);
         if (in->argv[i][0] != '-' || in->argv[i][1] == '\0')
             continue;
-        snprintf(name, sizeof name, "%.*s", SLICE_ARG(slice_cut(&rest, '=')));
+        struct slice head = slice_cut(&rest, '=');
+        snprintf(name, sizeof name, "%.*s", SLICE_ARG(head));
         if (!takes_option(in->command, name)) {
             usage_error(in, "unknown option '%s'", name);
             return false;

@@ -229,6 +229,7 @@ int reason_http_status(const char *reason)
         {"quotaExceeded", 403},
         {"rateLimitExceeded", 403},
         {"required", 400},
+        {"parseError", 400},
         {"resourceInUse", 400},
         {"resourcesExceeded", 400},
         {"responseTooLarge", 403},

@@ -91,7 +91,7 @@ static inline void field_view(struct buf *out, const struct column *column, cons
 /* A scalar column that is there twice shows both values. */
 static inline size_t column_view(struct buf *out, const struct column *column, uint64_t number, struct slice row)
 {
-    struct wire_field field;
+    struct wire_field field = {0};
     size_t found = 0;
     while (row.len > 0 && wire_next(&row, &field)) {
         if (field.number != number)

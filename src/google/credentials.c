@@ -17,7 +17,6 @@ enum {
     TOKEN_MIN_LEFT_MS = 60 * 1000,
     TOKEN_RENEW_AHEAD_MS = 5 * 60 * 1000,
     TOKEN_RENEW_PAUSE_MS = 10 * 1000, /* the metadata server hands out its cached token until shortly before the end */
-    TOKEN_WAIT_MS = 60 * 1000,
 };
 static const struct backoff_policy fetch_policy = {500, 4000, 25, 2};
 
@@ -157,25 +156,19 @@ static bool usable(const struct google_credentials *creds)
     return creds->shared.token && creds->shared.expires_ms - clock_mono_ms() >= TOKEN_MIN_LEFT_MS;
 }
 
-/* Waits until the fetch of another thread is over; false with its error when it failed, or when cancelled. Lock held.
- */
+/* Waits until the fetch of another thread is over, which its own time-outs bound; false with its error when it failed,
+ * or when cancelled. Lock held. */
 static bool await_fetch(struct google_credentials *creds, struct cancel *cancel, struct error *err)
 {
     uint64_t before = creds->shared.failures;
-    int64_t give_up_ms = clock_mono_ms() + TOKEN_WAIT_MS;
-    while (creds->shared.fetching && !cancel_is_set(cancel) && clock_mono_ms() < give_up_ms)
-        clock_cond_wait(&creds->shared.changed, &creds->mutex, give_up_ms);
+    while (creds->shared.fetching && !cancel_is_set(cancel))
+        pthread_cond_wait(&creds->shared.changed, &creds->mutex);
     if (!cancel_check(cancel, err))
         return false;
-    if (creds->shared.failures != before) {
-        if (err)
-            *err = creds->shared.failure;
-        return false;
-    }
-    if (creds->shared.fetching)
-        return error_set(err, ERROR_RETRY, "credentials_busy", "could not get an access token for the %s in %d s",
-                         creds->id.description, TOKEN_WAIT_MS / 1000);
-    return true;
+    if (creds->shared.failures == before)
+        return true;
+    *err = creds->shared.failure;
+    return false;
 }
 
 static bool token_locked(struct google_credentials *creds, struct cancel *cancel, struct secret **ret,

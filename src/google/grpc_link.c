@@ -61,7 +61,7 @@ static bool host_is_loopback(struct slice host)
     struct in_addr v4;
     if (slice_eq_str(host, "localhost") || slice_eq_str(host, "::1"))
         return true;
-    if (host.len >= sizeof text)
+    if (host.len == 0 || host.len >= sizeof text)
         return false;
     memcpy(text, host.ptr, host.len);
     text[host.len] = '\0';

@@ -1,16 +1,20 @@
-/* st_server.h - the ServiceTitan of the local stack: OAuth2 token endpoint, eight entities with list and export feeds, edits and
- * faults on demand, in one HTTP server on loopback.
+/* st_server.h - the ServiceTitan of the local stack: OAuth2 token endpoint, eight entities with list and export feeds,
+ * edits and faults on demand, in one HTTP server on loopback.
  *
  *   token   POST /connect/token                                      (form only; 900 s)
  *   lists   GET  /{module}/v2/tenant/{t}/{resource}
  *   exports GET  /{module}/v2/tenant/{t}/export/{resource}            (seven entities)
- *   admin   see st_admin.h: /_admin/edits, /_admin/stream, /_admin/faults, /_admin/settings, /_admin/count, /_admin/record, /_admin/stats
+ *   admin   see st_admin.h: /_admin/edits, /_admin/stream, /_admin/faults, /_admin/settings, /_admin/count,
+ * /_admin/record, /_admin/stats
  *
- * The records of a company are computed from its seed, never held: memory grows with edits only, and the totals of any window are
- * exact at any size. Two servers with the same seed, sizes and base time serve the same bytes until edits are made. All history lies in
- * the five years before the base time; edits are made at the server's present. All functions are thread-safe. */
+ * The records of a company are computed from its seed, never held: memory grows with edits only, and the totals of any
+ * window are exact at any size. Two servers with the same seed, sizes and base time serve the same bytes until edits
+ * are made. All history lies in the five years before the base time; edits are made at the server's present. All
+ * functions are thread-safe. */
 #ifndef ST_LOCAL_ST_SERVER_H
 #define ST_LOCAL_ST_SERVER_H
+
+#include <stddef.h>
 
 #include "base/error.h"
 

@@ -1,0 +1,170 @@
+// Every SQL text that the programs send passes Google's own SQL analyzer (ZetaSQL), with a catalog made from the registry.
+//
+// `st-ingestor schema tables` gives the catalog, `st-ingestor schema sql --json` the texts; files in sql/ come on top. Views are added
+// to the catalog as they are analyzed, with the columns that the analyzer found. The test lists what it checked.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import grpc from '@grpc/grpc-js';
+import protoLoader from '@grpc/proto-loader';
+
+const require = createRequire(import.meta.url);
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+const zetasql = path.join(path.dirname(require.resolve('@fivetrandevelopers/zetasql/package.json')), 'lib/zetasql');
+const program = path.join(process.env.ST_BUILD ?? path.join(root, 'build'), 'st-ingestor');
+const PROJECT = 'analyzer-project';
+const START_MS = 30000;
+const SIMPLE = {
+  INT64: 'TYPE_INT64', STRING: 'TYPE_STRING', BOOL: 'TYPE_BOOL', FLOAT64: 'TYPE_DOUBLE', NUMERIC: 'TYPE_NUMERIC', TIMESTAMP: 'TYPE_TIMESTAMP',
+  DATE: 'TYPE_DATE', JSON: 'TYPE_JSON', BYTES: 'TYPE_BYTES',
+};
+
+let server, client, language;
+
+function ingestor(...words) {
+  const env = { ...process.env, BQ_PROJECT_ID: PROJECT };
+  return execFileSync(program, words, { env, cwd: root, encoding: 'utf8', maxBuffer: 64 << 20 });
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+function call(method, request) {
+  return new Promise((resolve, reject) => client[method](request, (error, reply) => (error ? reject(error) : resolve(reply))));
+}
+
+// "ARRAY<STRUCT<`id` INT64, tags ARRAY<STRING>>>" as a TypeProto.
+function parseType(text) {
+  let at = 0;
+  const eat = (token) => { assert.equal(text.slice(at, at + token.length), token, `${token} at ${at} in ${text}`); at += token.length; };
+  const type = () => {
+    const name = /^[A-Z0-9]+/.exec(text.slice(at))[0];
+    at += name.length;
+    if (name === 'ARRAY') {
+      eat('<');
+      const element = type();
+      eat('>');
+      return { type_kind: 'TYPE_ARRAY', array_type: { element_type: element } };
+    }
+    if (name !== 'STRUCT') {
+      assert.ok(SIMPLE[name], `unknown type ${name}`);
+      return { type_kind: SIMPLE[name] };
+    }
+    const field = [];
+    eat('<');
+    while (text[at] !== '>') {
+      const [whole, quoted, plain] = /^(?:`([^`]+)`|(\w+)) /.exec(text.slice(at));
+      at += whole.length;
+      field.push({ field_name: quoted ?? plain, field_type: type() });
+      if (text[at] === ',') eat(', ');
+    }
+    eat('>');
+    return { type_kind: 'TYPE_STRUCT', struct_type: { field } };
+  };
+  return type();
+}
+
+function makeCatalog(tables) {
+  // A name in one pair of backticks is one path part to the analyzer, so tables stand at the root under their full names.
+  return {
+    name: 'catalog',
+    builtin_function_options: { language_options: language },
+    table: tables.map((t, i) => ({
+      name: `${PROJECT}.${t.dataset}.${t.table}`,
+      serialization_id: i + 1,
+      column: t.columns.map((c) => ({ name: c.name, type: parseType(c.type) })),
+    })),
+  };
+}
+
+async function analyze(catalog, sql) {
+  const reply = await call('Analyze', {
+    options: { language_options: language, allow_undeclared_parameters: true, error_message_mode: 'ERROR_MESSAGE_ONE_LINE' },
+    simple_catalog: catalog,
+    sql_statement: sql,
+  });
+  return reply.resolved_statement;
+}
+
+// The columns of an analyzed CREATE VIEW, wherever in the message they stand.
+function viewColumns(message) {
+  if (!message || typeof message !== 'object') return null;
+  if (Array.isArray(message.output_column_list) && message.output_column_list.length) return message.output_column_list.map((c) => ({ name: c.name, type: c.column.type }));
+  for (const value of Object.values(message)) {
+    const found = viewColumns(value);
+    if (found) return found;
+  }
+  return null;
+}
+
+function addView(catalog, sql, statement) {
+  const name = /VIEW(?:\s+IF\s+NOT\s+EXISTS)?\s+`([^`]+)`/i.exec(sql)[1];
+  catalog.table.push({ name, serialization_id: catalog.table.length + 1, column: viewColumns(statement) });
+}
+
+before(async () => {
+  const port = await freePort();
+  server = spawn(path.join(zetasql, 'remote_server.so'), ['127.0.0.1', String(port)], { stdio: 'ignore' });
+  const definition = protoLoader.loadSync('local_service.proto', {
+    includeDirs: [path.join(zetasql, 'protos')], keepCase: true, enums: String, longs: String, defaults: false,
+  });
+  const Service = grpc.loadPackageDefinition(definition).zetasql.local_service.ZetaSqlLocalService;
+  client = new Service(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), { 'grpc.max_receive_message_length': 64 << 20, 'grpc.enable_http_proxy': 0 });
+  await new Promise((resolve, reject) => client.waitForReady(Date.now() + START_MS, (error) => (error ? reject(error) : resolve())));
+  language = await call('GetLanguageOptions', { maximum_features: true });
+  language.product_mode = 'PRODUCT_EXTERNAL';
+  language.reserved_keywords = ['QUALIFY'];
+  delete language.supported_statement_kinds;
+  language.supported_statement_kinds = SUPPORTED;
+});
+
+after(() => {
+  client?.close();
+  server?.kill();
+});
+
+const SUPPORTED = ['RESOLVED_QUERY_STMT', 'RESOLVED_MERGE_STMT', 'RESOLVED_INSERT_STMT', 'RESOLVED_UPDATE_STMT', 'RESOLVED_DELETE_STMT', 'RESOLVED_CREATE_TABLE_STMT',
+  'RESOLVED_CREATE_SCHEMA_STMT', 'RESOLVED_CREATE_VIEW_STMT', 'RESOLVED_ALTER_TABLE_STMT', 'RESOLVED_TRUNCATE_STMT', 'RESOLVED_DROP_STMT'];
+
+test('every statement passes', async (t) => {
+  const catalog = makeCatalog(JSON.parse(ingestor('schema', 'tables')));
+  const statements = JSON.parse(ingestor('schema', 'sql', '--json'));
+  assert.ok(statements.length > 60, `only ${statements.length} statements`);
+  for (const { name, sql } of statements) {
+    await t.test(name, async () => {
+      const statement = await analyze(catalog, sql);
+      if (/^\s*CREATE\s+(OR\s+REPLACE\s+)?VIEW/i.test(sql)) addView(catalog, sql, statement);
+    });
+  }
+  const folder = path.join(root, 'sql');
+  const files = existsSync(folder) ? readdirSync(folder).filter((f) => f.endsWith('.sql')) : [];
+  for (const file of files) {
+    const text = readFileSync(path.join(folder, file), 'utf8').replace(/\$\{?PROJECT\}?/g, PROJECT);
+    for (const sql of text.split(/;\s*\n/).filter((s) => s.replace(/--.*$/gm, '').trim())) {
+      await t.test(`${file}: ${sql.trim().split('\n').at(-1).slice(0, 60)}`, () => analyze(catalog, sql));
+    }
+  }
+});
+
+test('what is wrong is refused', async () => {
+  const catalog = makeCatalog(JSON.parse(ingestor('schema', 'tables')));
+  const wrong = {
+    'unknown column': `SELECT jobNumbr FROM \`${PROJECT}.st_raw_v2.raw_jobs\``,
+    'unknown table': `SELECT 1 FROM \`${PROJECT}.st_raw_v2.raw_leads\``,
+    'wrong type': `SELECT * FROM \`${PROJECT}.st_raw_v2.raw_jobs\` WHERE id = 'x'`,
+    'wrong function': 'SELECT TIMESTAMP_ADDD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)',
+    'merge into a missing column': `MERGE \`${PROJECT}.st_raw_v2.raw_jobs\` T USING (SELECT 1 AS id) S ON T.id = S.id WHEN NOT MATCHED THEN INSERT (nope) VALUES (1)`,
+  };
+  for (const [what, sql] of Object.entries(wrong)) await assert.rejects(analyze(catalog, sql), undefined, what);
+});

@@ -75,6 +75,15 @@ static inline void fake_unlock(struct fake *f)
     pthread_mutex_unlock(&f->mutex);
 }
 
+/* A number of the fake's, read from a test. */
+static inline int fake_read(struct fake *f, const int *number)
+{
+    fake_lock(f);
+    int value = *number;
+    fake_unlock(f);
+    return value;
+}
+
 /* Waits in real time until the expression holds; evaluated with the lock held. */
 #define FAKE_AWAIT(f, expression)                                                                                      \
     do {                                                                                                               \

@@ -72,10 +72,10 @@ static void a_message_arrives_is_leased_at_once_and_acked(void **state)
     assert_string_equal(d->attributes[0].key, "entity");
     assert_string_equal(d->attributes[0].value, "jobs");
     FAKE_AWAIT(f, f->messages[0].extensions >= 1);
-    assert_int_equal(f->messages[0].last_extension_s, 60);
+    assert_int_equal(fake_read(f, &f->messages[0].last_extension_s), 60);
     assert_true(settle(bench, 0, PUBSUB_ACK, &err));
-    assert_int_equal(f->messages[0].acks, 1);
-    assert_int_equal(f->messages[0].late, 0);
+    assert_int_equal(fake_read(f, &f->messages[0].acks), 1);
+    assert_int_equal(fake_read(f, &f->messages[0].late), 0);
     assert_int_equal(stats_of(bench).delivered, 1);
     assert_int_equal(stats_of(bench).acked, 1);
     fake_lock(f);
@@ -95,7 +95,7 @@ static void a_nack_gives_the_message_back(void **state)
     subscribe(bench, 5, 60);
     fake_deliver(bench->fake, 1);
     assert_true(settle(bench, 0, PUBSUB_NACK, &err));
-    assert_int_equal(bench->fake->messages[0].nacks, 1);
+    assert_int_equal(fake_read(bench->fake, &bench->fake->messages[0].nacks), 1);
     assert_int_equal(stats_of(bench).nacked, 1);
 }
 
@@ -108,10 +108,8 @@ static void many_receipts_go_in_few_calls(void **state)
     fake_deliver(f, 3000);
     inbox_get(&bench->inbox, 2999);
     FAKE_AWAIT(f, f->messages[0].extensions > 0 && f->messages[2999].extensions > 0);
-    fake_lock(f);
-    assert_true(f->modack.calls >= 2);
-    assert_int_equal(f->largest_modack, 2500);
-    fake_unlock(f);
+    assert_true(fake_read(f, &f->modack.calls) >= 2);
+    assert_int_equal(fake_read(f, &f->largest_modack), 2500);
     for (int i = 0; i < 3000; i++)
         assert_true(settle(bench, i, PUBSUB_ACK, &err));
 }
@@ -129,13 +127,13 @@ static void a_lease_that_cannot_be_kept_is_lost(void **state)
     assert_false(cancel_check(d->lease, &err));
     assert_non_null(strstr(err.message, "lease lost"));
     FAKE_AWAIT(f, stats_of(bench).lost_leases == 2);
-    assert_true(f->modack.calls >= 2);
+    assert_true(fake_read(f, &f->modack.calls) >= 2);
     assert_false(settle(bench, 0, PUBSUB_ACK, &err));
     assert_string_equal(err.code, "lease_lost");
     assert_int_equal(err.class, ERROR_RETRY);
     assert_true(settle(bench, 1, PUBSUB_NACK, &err));
-    assert_int_equal(f->messages[0].late, 1);
-    assert_int_equal(f->messages[1].nacks, 0);
+    assert_int_equal(fake_read(f, &f->messages[0].late), 1);
+    assert_int_equal(fake_read(f, &f->messages[1].nacks), 0);
 }
 
 static void a_failed_extension_is_repeated_while_time_remains(void **state)
@@ -147,7 +145,7 @@ static void a_failed_extension_is_repeated_while_time_remains(void **state)
     subscribe(bench, 5, 60);
     fake_deliver(f, 1);
     FAKE_AWAIT(f, f->messages[0].extensions == 1);
-    assert_int_equal(f->modack.calls, 4);
+    assert_int_equal(fake_read(f, &f->modack.calls), 4);
     assert_false(cancel_is_set(inbox_get(&bench->inbox, 0)->lease));
     assert_true(settle(bench, 0, PUBSUB_ACK, &err));
     assert_int_equal(stats_of(bench).lost_leases, 0);
@@ -170,7 +168,7 @@ static void a_lease_outlives_the_end_of_its_stream(void **state)
     FAKE_AWAIT(f, f->messages[0].extensions >= 3);
     assert_true(settle(bench, 0, PUBSUB_ACK, &err));
     assert_true(settle(bench, 1, PUBSUB_ACK, &err));
-    assert_int_equal(f->messages[0].late + f->messages[1].late, 0);
+    assert_int_equal(fake_read(f, &f->messages[0].late) + fake_read(f, &f->messages[1].late), 0);
 }
 
 static void transient_ends_are_reopened(void **state)
@@ -205,12 +203,12 @@ static void permanent_ends_fail_the_subscriber(void **state)
     struct fake *f = bench->fake;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error err = ERROR_INIT;
-        int before = f->streaming.calls;
+        int before = fake_read(f, &f->streaming.calls);
         fake_set_fault(f, &f->streaming, cases[i].status, -1);
         subscribe(bench, 5, 60);
         FAKE_AWAIT(f, pubsub_subscriber_failed(bench->sub, &err));
         assert_string_equal(err.code, cases[i].code);
-        assert_int_equal(f->streaming.calls - before, cases[i].times);
+        assert_int_equal(fake_read(f, &f->streaming.calls) - before, cases[i].times);
         pubsub_subscriber_free(bench->sub);
         bench->sub = NULL;
     }
@@ -260,14 +258,14 @@ static void a_new_stream_never_hands_out_more_than_the_limit(void **state)
     FAKE_AWAIT(f, f->stream_count == 2);
     fake_deliver(f, 2);
     FAKE_AWAIT(f, f->messages[2].extensions > 0 && f->messages[3].extensions > 0);
-    assert_int_equal(bench->inbox.count, 2);
+    assert_int_equal(fake_read(f, &bench->inbox.count), 2);
     assert_int_equal(pubsub_subscriber_idle_ms(bench->sub), 0);
     assert_true(settle(bench, 0, PUBSUB_ACK, &err));
     assert_string_equal(inbox_get(&bench->inbox, 2)->message_id, "m2");
     pubsub_subscriber_stop(bench->sub);
-    assert_int_equal(f->messages[3].nacks, 1);
-    assert_int_equal(f->messages[1].nacks + f->messages[2].nacks, 0);
-    assert_int_equal(bench->inbox.count, 3);
+    assert_int_equal(fake_read(f, &f->messages[3].nacks), 1);
+    assert_int_equal(fake_read(f, &f->messages[1].nacks) + fake_read(f, &f->messages[2].nacks), 0);
+    assert_int_equal(fake_read(f, &bench->inbox.count), 3);
     assert_true(settle(bench, 1, PUBSUB_ACK, &err));
     assert_true(settle(bench, 2, PUBSUB_NACK, &err));
 }
@@ -282,16 +280,16 @@ static void what_exceeds_the_queue_is_given_back(void **state)
     FAKE_AWAIT(f, f->messages[29].nacks == 1);
     int given_back = 0;
     for (int i = 0; i < 30; i++)
-        given_back += f->messages[i].nacks;
+        given_back += fake_read(f, &f->messages[i].nacks);
     assert_int_equal(given_back, 10);
     inbox_get(&bench->inbox, 1);
     assert_true(settle(bench, 0, PUBSUB_ACK, &err));
     assert_true(settle(bench, 1, PUBSUB_ACK, &err));
     pubsub_subscriber_stop(bench->sub);
-    for (int i = 2; i < bench->inbox.count; i++)
+    for (int i = 2; i < fake_read(f, &bench->inbox.count); i++)
         assert_true(settle(bench, i, PUBSUB_NACK, &err));
     for (int i = 2; i < 30; i++)
-        assert_int_equal(f->messages[i].nacks, 1);
+        assert_int_equal(fake_read(f, &f->messages[i].nacks), 1);
 }
 
 static void an_ack_is_repeated_while_the_lease_holds(void **state)
@@ -305,12 +303,12 @@ static void an_ack_is_repeated_while_the_lease_holds(void **state)
     FAKE_AWAIT(f, f->messages[1].extensions > 0);
     fake_set_fault(f, &f->ack, GRPC_STATUS_UNAVAILABLE, 3);
     assert_true(settle(bench, 0, PUBSUB_ACK, &err));
-    assert_int_equal(f->ack.calls, 4);
-    assert_int_equal(f->messages[0].acks, 1);
+    assert_int_equal(fake_read(f, &f->ack.calls), 4);
+    assert_int_equal(fake_read(f, &f->messages[0].acks), 1);
     fake_set_fault(f, &f->ack, GRPC_STATUS_UNAVAILABLE, -1);
     assert_false(settle(bench, 1, PUBSUB_ACK, &err));
     assert_string_equal(err.code, "unavailable");
-    assert_true(f->ack.calls > 5);
+    assert_true(fake_read(f, &f->ack.calls) > 5);
     assert_int_equal(stats_of(bench).acked, 1);
 }
 
@@ -331,12 +329,14 @@ static void a_stop_ends_the_patience_of_an_ack(void **state)
     subscribe(bench, 5, 60);
     fake_deliver(f, 1);
     inbox_get(&bench->inbox, 0);
+    fake_lock(f);
     f->ack.silent = true;
+    fake_unlock(f);
     time_t started = time(NULL);
     pthread_create(&stopper, NULL, stop_soon, bench);
     assert_false(settle(bench, 0, PUBSUB_ACK, &err));
     pthread_join(stopper, NULL);
-    assert_int_equal(f->ack.calls, 2);
+    assert_int_equal(fake_read(f, &f->ack.calls), 2);
     assert_true(time(NULL) - started < 6);
 }
 

@@ -72,6 +72,43 @@ $(B)/%.o: %.c | $(PROTO_H)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) $(if $(filter test/unit/%,$<),-I$(patsubst test/unit/%,src/%,$(<D))) -MMD -MP -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
+# ---- Wire tests in C: test/wire/test_*.c link everything, product and local stack ------------------------------------
+WIRE_SRC := $(wildcard test/wire/test_*.c)
+WIRE_BIN := $(WIRE_SRC:%.c=$(B)/%)
+$(B)/test/wire/%: $(B)/test/wire/%.o $(B)/liblocal.a $(call libs_upto,operate) $(DUCKDB_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
+
+# ---- Fuzz targets: test/fuzz/fuzz_*.c. With libFuzzer (make fuzz, needs clang); plain, they replay their corpus (make test) --
+FUZZ_SRC := $(wildcard test/fuzz/fuzz_*.c)
+FUZZ_REPLAY := $(FUZZ_SRC:%.c=$(B)/%)
+FUZZ_BIN := $(FUZZ_SRC:test/fuzz/%.c=$(B)/libfuzzer/%)
+FUZZ_LAYERS := base record
+FUZZ_SECONDS ?= 60
+$(B)/test/fuzz/%.o: CPPFLAGS += -DFUZZ_REPLAY
+$(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(call libs_upto,record)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/libfuzzer/%: test/fuzz/%.c $(foreach l,$(FUZZ_LAYERS),$(call src_of,$(l)))
+	@mkdir -p $(@D)
+	clang -std=c11 $(CPPFLAGS) $(foreach l,$(FUZZ_LAYERS),-Isrc/$(l)) -Itest/fuzz -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ -ljson-c -lxxhash -lm -pthread
+.PHONY: fuzz replay
+fuzz: $(FUZZ_BIN) ## fuzz every parser of foreign bytes, FUZZ_SECONDS=60 each (needs clang)
+	@for bin in $(FUZZ_BIN); do name=$$(basename $$bin); mkdir -p $(B)/corpus/$$name; \
+	  $$bin -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 $(B)/corpus/$$name test/fuzz/corpus/$${name#fuzz_} || exit 1; done
+replay: $(FUZZ_REPLAY)
+	@for bin in $(FUZZ_REPLAY); do name=$$(basename $$bin); $$bin test/fuzz/corpus/$${name#fuzz_} || exit 1; done
+
+# ---- Benchmarks: test/bench/bench_*.c ---------------------------------------------------------------------------------
+BENCH_SRC := $(wildcard test/bench/bench_*.c)
+BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
+$(B)/test/bench/%: $(B)/test/bench/%.o $(call libs_upto,operate)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: bench
+bench: $(BENCH_BIN) ## measure against a floor in the same run
+	@for bin in $(BENCH_BIN); do $$bin || exit 1; done
+
 # ---- Dependencies ---------------------------------------------------------------------------------------------------
 NODE_STAMP := test/wire/node/node_modules/.lock-sha256
 .PHONY: deps deps-check
@@ -104,7 +141,8 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 test: ## all tests: units, Google's own clients against st-local, whole binaries
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) --no-print-directory -j2 programs
-	@$(MAKE) --no-print-directory test-units
+	@$(MAKE) --no-print-directory -j2 test-units
+	@$(MAKE) --no-print-directory replay
 	@$(MAKE) --no-print-directory test-wire
 	@$(MAKE) --no-print-directory test-flow
 test-units: $(UNIT_BIN)

@@ -1,6 +1,7 @@
 #include "windows.h"
 
-#define FILL 0.8 /* of a page: room for growth and for uneven density */
+#define FILL 0.8       /* of a page: room for growth and for uneven density */
+#define BITE_SLACK 0.1 /* so that a rest of a little more than FILL is one bite and not two halves */
 #define OVERFULL_LEAST 1.25
 #define MAX_GROWTH                                                                                                     \
     8.0 /* a bite is at most so many times denser-looking than the next: crosses empty years in a few requests */
@@ -73,16 +74,25 @@ static int64_t on_grid(int64_t from_us, int64_t end_us)
     return end_us > from_us ? end_us : from_us + 1;
 }
 
+/* In how many equal bites the span is best eaten: equal ones, so that no sliver is left at the end. */
+static int64_t bites_of(const struct span *span, int64_t page_size)
+{
+    double expected = span->per_us * (double)(span->to_us - span->from_us);
+    double bites = expected / (FILL * (double)page_size) - BITE_SLACK;
+    return bites <= 1 ? 1 : (int64_t)bites + 1;
+}
+
+/* The end of the first n of `bites` equal bites; not the span's own end unless there is no time between. */
+static int64_t cut_after(const struct span *span, int64_t n, int64_t bites)
+{
+    double share = (double)n / (double)bites;
+    return on_grid(span->from_us, span->from_us + (int64_t)((double)(span->to_us - span->from_us) * share));
+}
+
 int64_t span_bite_end(const struct span *span, int64_t page_size)
 {
-    double length_us = (double)(span->to_us - span->from_us);
-    double expected = span->per_us * length_us;
-    if (expected <= FILL * (double)page_size)
-        return span->to_us;
-    /* Equal bites, so that no sliver is left at the end. */
-    int64_t bites = (int64_t)(expected / (FILL * (double)page_size)) + 1;
-    int64_t end_us = span->from_us + (int64_t)(length_us / (double)bites);
-    return on_grid(span->from_us, end_us);
+    int64_t bites = bites_of(span, page_size);
+    return bites == 1 ? span->to_us : cut_after(span, 1, bites);
 }
 
 void span_learn(struct span *span, int64_t end_us, int64_t records)
@@ -101,10 +111,10 @@ void span_overfull(struct span *span, int64_t end_us, int64_t records, int64_t p
 
 bool span_halve(struct span *span, int64_t page_size, struct span *ret_upper)
 {
-    int64_t length_us = span->to_us - span->from_us;
-    if (length_us < 2 || span->per_us * (double)length_us <= (double)page_size)
+    int64_t bites = bites_of(span, page_size);
+    if (span->to_us - span->from_us < 2 || bites < 2)
         return false;
-    int64_t middle_us = on_grid(span->from_us, span->from_us + length_us / 2);
+    int64_t middle_us = cut_after(span, bites / 2, bites); /* between two bites, so that sharing costs no request */
     *ret_upper = *span;
     ret_upper->from_us = middle_us;
     ret_upper->open_from = false;

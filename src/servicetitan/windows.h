@@ -41,7 +41,7 @@ int64_t span_bite_end(const struct span *span, int64_t page_size);
 void span_learn(struct span *span, int64_t end_us, int64_t records);
 /* The bite [from, end) holds more than a page: the next one is clearly shorter. */
 void span_overfull(struct span *span, int64_t end_us, int64_t records, int64_t page_size);
-/* Cuts the upper half off, when more than a page is expected. */
+/* Cuts the upper half off, when more than one bite is expected. */
 bool span_halve(struct span *span, int64_t page_size, struct span *ret_upper);
 
 #endif

@@ -39,10 +39,12 @@ struct fake_st {
 
     struct fake_fault list_faults[FAKE_MAX_FAULTS], token_faults[FAKE_MAX_FAULTS];
     size_t list_fault_count, list_fault_next, token_fault_count, token_fault_next;
-    uint64_t cut_every;   /* every n-th list reply is cut in the middle; 0 = never */
-    int64_t page_cap;     /* larger pages are cut down to this; 0 = none */
-    bool cap_is_silent;   /* the envelope claims the asked size */
-    int64_t refuse_above; /* 413 for larger pages; 0 = never */
+    unsigned chaos_percent; /* of the list requests fail in some way */
+    int64_t latency_ms;     /* of the scaled clock */
+    uint64_t cut_every;     /* every n-th list reply is cut in the middle; 0 = never */
+    int64_t page_cap;       /* larger pages are cut down to this; 0 = none */
+    bool cap_is_silent;     /* the envelope claims the asked size */
+    int64_t refuse_above;   /* 413 for larger pages; 0 = never */
     bool ignore_filter;
     bool shuffled;        /* another order with each request */
     bool total_last;      /* envelope scalars behind data */
@@ -269,6 +271,22 @@ static inline bool fake_cut(struct fake_st *fake, int fd, const struct buf *body
     return false;
 }
 
+static inline struct fake_fault fake_chaos(void)
+{
+    static const struct fake_fault faults[] = {
+        {.status = 500},
+        {.status = 503, .body = "<html>busy</html>"},
+        {.status = 429, .headers = "Retry-After: 3\r\n"},
+        {.status = 429, .body = "{\"title\":\"Rate limit is exceeded. Try again in 2 seconds.\"}"},
+        {.status = 200, .body = ""},
+        {.status = 200, .body = "<html>"},
+        {.status = -1},
+        {.status = 0, .cut_bytes = 40},
+        {.status = 0, .cut_bytes = 300},
+    };
+    return faults[random_u64() % (sizeof faults / sizeof faults[0])];
+}
+
 static inline bool fake_serve_list(struct fake_st *fake, const struct tiny_request *request)
 {
     struct buf body = BUF_INIT;
@@ -287,6 +305,8 @@ static inline bool fake_serve_list(struct fake_st *fake, const struct tiny_reque
         fault = fake->list_faults[fake->list_fault_next++];
     else if (fake->refuse_above && query.page_size > fake->refuse_above)
         fault = (struct fake_fault){.status = 413, .body = "<html>too large</html>"};
+    else if (random_u64() % 100 < fake->chaos_percent)
+        fault = fake_chaos();
     if (fault.status == 0) {
         if (fake->before_list)
             fake->before_list(fake, request->target);
@@ -295,6 +315,8 @@ static inline bool fake_serve_list(struct fake_st *fake, const struct tiny_reque
             fault.cut_bytes = body.len * 2 / 3;
     }
     pthread_mutex_unlock(&fake->mutex);
+    if (fake->latency_ms > 0)
+        cancel_sleep_ms(NULL, fake->latency_ms);
     bool go_on;
     if (fault.status != 0)
         go_on = fake_serve_fault(fake, request->fd, &fault);

@@ -322,6 +322,42 @@ static void a_large_even_history_costs_few_extra_requests(void **state)
     assert_true(f->result.requests <= 100 * 3 / 2 + 30); /* 100 full pages is the least */
 }
 
+static void failures_of_all_kinds_lose_nothing(void **state)
+{
+    struct fixture *f = *state;
+    f->fake->chaos_percent = 10;
+    for (unsigned seed = 301; seed <= 304; seed++) {
+        f->seed = seed;
+        f->fake->count = f->sink.count = f->sink.window_count = 0;
+        make_history(f, 900);
+        f->request.whole = true;
+        read_all(f);
+        assert_equals_source(f, NULL);
+        assert_windows_tile(f, false, 0, false, 0);
+    }
+    assert_true(f->sink.dropped > 0);
+}
+
+static void forget_token(struct fake_st *fake, const char *target)
+{
+    (void)target;
+    if (fake->list_requests % 20 == 0)
+        fake->token_valid[fake->last_token] = false;
+}
+
+static void tokens_that_expire_in_the_middle_are_replaced(void **state)
+{
+    struct fixture *f = *state;
+    f->seed = 41;
+    make_history(f, 900);
+    f->fake->before_list = forget_token;
+    f->request.whole = true;
+    read_all(f);
+    assert_equals_source(f, NULL);
+    assert_true(f->fake->tokens_made > 5);
+    assert_true(f->fake->unauthorized > 0);
+}
+
 static void very_old_records_are_found(void **state)
 {
     struct fixture *f = *state;
@@ -450,7 +486,7 @@ static void records_without_a_time_are_read_by_pages(void **state)
 static void edit_one(struct fake_st *fake, const char *target)
 {
     (void)target;
-    int64_t now_us = clock_wall_us();
+    int64_t now_us = clock_wall_us() + fake->date_skew_us;
     size_t stable = *(size_t *)fake->user;
     if (fake->count < stable + 300) {
         size_t victim = random_u64() % stable;
@@ -488,6 +524,7 @@ static void edits_during_the_read_lose_nothing(void **state)
         f->fake->before_list = NULL;
         f->fake->count = f->sink.count = f->sink.window_count = 0;
         make_history(f, 800);
+        f->fake->date_skew_us = ((int64_t)seed % 4 - 2) * 3 * 3600 * 1000000; /* the server's clock is hours off */
         size_t stable = f->fake->count;
         f->fake->user = &stable;
         f->fake->before_list = edit_one;
@@ -605,6 +642,8 @@ int main(void)
         CASE(random_ranges_bring_every_record_once),
         CASE(random_whole_reads_find_the_bounds_of_history),
         CASE(a_large_even_history_costs_few_extra_requests),
+        CASE(failures_of_all_kinds_lose_nothing),
+        CASE(tokens_that_expire_in_the_middle_are_replaced),
         CASE(very_old_records_are_found),
         CASE(records_of_the_future_are_found),
         CASE(ties_beyond_a_page_are_paged_and_verified),

@@ -23,7 +23,10 @@ struct bench {
     struct buf seen[4]; /* authorization headers, in order */
 };
 
-static char *certificate_pem, *key_pem;
+/* One for 127.0.0.1, and one that is as trusted but for another name. */
+static struct {
+    char *certificate, *key;
+} right, wrong;
 
 /* ---- The certificate ---- */
 
@@ -46,7 +49,8 @@ static void add_extension(X509 *certificate, int nid, const char *value)
     X509_EXTENSION_free(extension);
 }
 
-static void make_certificate(void)
+/* Makes a certificate for the name and adds it to the roots. */
+static void make_certificate(const char *name_text, char **ret_certificate, char **ret_key)
 {
     EVP_PKEY *key = EVP_RSA_gen(2048);
     X509 *certificate = X509_new();
@@ -56,21 +60,21 @@ static void make_certificate(void)
     X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
     X509_set_pubkey(certificate, key);
     X509_NAME *name = X509_get_subject_name(certificate);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)name_text, -1, -1, 0);
     X509_set_issuer_name(certificate, name);
     add_extension(certificate, NID_basic_constraints, "critical,CA:TRUE");
-    add_extension(certificate, NID_subject_alt_name, "DNS:localhost");
+    add_extension(certificate, NID_subject_alt_name, name_text);
     X509_sign(certificate, key, EVP_sha256());
     BIO *out = BIO_new(BIO_s_mem());
     PEM_write_bio_X509(out, certificate);
-    certificate_pem = bio_text(out);
+    *ret_certificate = bio_text(out);
     out = BIO_new(BIO_s_mem());
     PEM_write_bio_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL);
-    key_pem = bio_text(out);
+    *ret_key = bio_text(out);
     X509_free(certificate);
     EVP_PKEY_free(key);
-    FILE *file = fopen("roots.pem", "w");
-    fputs(certificate_pem, file);
+    FILE *file = fopen("roots.pem", "a");
+    fputs(*ret_certificate, file);
     fclose(file);
     setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "roots.pem", 1);
 }
@@ -112,6 +116,17 @@ static void handle(void *user, struct test_call *call)
     buf_release(&message);
 }
 
+static struct test_server *start_server(struct bench *bench, const char *key, const char *certificate)
+{
+    grpc_ssl_pem_key_cert_pair pair = {key, certificate};
+    grpc_global_init();
+    grpc_server_credentials *tls =
+        grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
+    struct test_server *server = test_server_start_at(0, handle, bench, tls);
+    grpc_server_credentials_release(tls);
+    return server;
+}
+
 static int set_up(void **state)
 {
     struct bench *bench = xcalloc(1, sizeof *bench);
@@ -125,15 +140,9 @@ static int set_up(void **state)
     setenv("GCE_METADATA_HOST", text, 1);
     setenv("CLOUDSDK_CONFIG", "/nowhere", 1);
     unsetenv("GOOGLE_APPLICATION_CREDENTIALS");
-    grpc_ssl_pem_key_cert_pair pair = {key_pem, certificate_pem};
-    grpc_global_init();
-    grpc_server_credentials *tls =
-        grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
-    bench->server = test_server_start_at(0, handle, bench, tls);
-    grpc_server_credentials_release(tls);
+    bench->server = start_server(bench, right.key, right.certificate);
     bench->creds = google_credentials_new(NULL, &err);
-    snprintf(text, sizeof text, "localhost:%d", bench->server->port);
-    bench->link = grpc_link_new(text, false, bench->creds, &err);
+    bench->link = grpc_link_new(test_server_target(bench->server, text), false, bench->creds, &err);
     *state = bench;
     return bench->link ? 0 : -1;
 }
@@ -221,13 +230,13 @@ static void a_certificate_for_another_name_is_refused(void **state)
     struct bench *bench = *state;
     struct error err = ERROR_INIT;
     char target[32];
-    struct grpc_link *right = bench->link;
+    grpc_link_free(bench->link);
+    test_server_stop(bench->server);
+    bench->server = start_server(bench, wrong.key, wrong.certificate);
     bench->link = grpc_link_new(test_server_target(bench->server, target), false, bench->creds, &err);
     assert_false(call(bench, "/t.T/Echo", &err));
     assert_string_equal(err.code, "unavailable");
     assert_int_equal(bench->calls, 0);
-    grpc_link_free(bench->link);
-    bench->link = right;
 }
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -239,11 +248,14 @@ int main(void)
         CASE(a_stream_s_refusal_makes_the_next_one_ask_anew), CASE(an_echoed_token_stays_out_of_the_error),
         CASE(a_certificate_for_another_name_is_refused),
     };
-    make_certificate();
+    make_certificate("IP:127.0.0.1", &right.certificate, &right.key);
+    make_certificate("DNS:other.example", &wrong.certificate, &wrong.key);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     grpc_global_release();
     http_global_release();
-    free(certificate_pem);
-    free(key_pem);
+    free(right.certificate);
+    free(right.key);
+    free(wrong.certificate);
+    free(wrong.key);
     return failed;
 }

@@ -377,6 +377,7 @@ static inline void fake_deliver(struct fake *f, int count)
     Google__Pubsub__V1__ReceivedMessage **list = xcalloc((size_t)count, sizeof *list);
     Google__Pubsub__V1__PubsubMessage__AttributesEntry attribute, *attributes = &attribute;
     google__pubsub__v1__pubsub_message__attributes_entry__init(&attribute);
+    uint8_t data[] = {'h', 'e', 0, 'l', 'o'};
     attribute.key = (char[]){"entity"};
     attribute.value = (char[]){"jobs"};
     Google__Protobuf__Timestamp time;
@@ -391,7 +392,7 @@ static inline void fake_deliver(struct fake *f, int count)
         google__pubsub__v1__received_message__init(&received[i]);
         google__pubsub__v1__pubsub_message__init(&messages[i]);
         messages[i].message_id = xasprintf("m%d", f->message_count++);
-        messages[i].data = (ProtobufCBinaryData){5, (uint8_t[]){"he\0lo"}};
+        messages[i].data = (ProtobufCBinaryData){sizeof data, data};
         messages[i].n_attributes = 1;
         messages[i].attributes = &attributes;
         messages[i].publish_time = &time;

@@ -1,0 +1,76 @@
+/* local_admin.c - see local_admin.h. */
+#include "local_admin.h"
+
+#include <stdlib.h>
+
+#include "net/http_server.h"
+
+enum { STOP_GRACE_MS = 1000 };
+
+struct local_admin {
+    struct pubsub_server *pubsub;
+    struct http_server *http;
+};
+
+static void show(struct local_admin *admin, struct http_exchange *x)
+{
+    struct buf body = BUF_INIT;
+    pubsub_server_stats(admin->pubsub, &body);
+    http_exchange_reply_buf(x, 200, "application/json", &body);
+    buf_release(&body);
+}
+
+static void close_streams(struct local_admin *admin, struct http_exchange *x)
+{
+    struct buf body = BUF_INIT;
+    buf_printf(&body, "{\"closed\":%d}",
+               pubsub_server_close_streams(admin->pubsub, http_exchange_query(x, "subscription")));
+    http_exchange_reply_buf(x, 200, "application/json", &body);
+    buf_release(&body);
+}
+
+static const struct {
+    const char *method, *path;
+    void (*serve)(struct local_admin *admin, struct http_exchange *x);
+} routes[] = {
+    {"GET", "/_local/pubsub", show},
+    {"POST", "/_local/pubsub/close-streams", close_streams},
+};
+
+static void handle(void *user, struct http_exchange *x)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (strcmp(routes[i].method, http_exchange_method(x)) == 0 &&
+            strcmp(routes[i].path, http_exchange_path(x)) == 0) {
+            routes[i].serve(user, x);
+            return;
+        }
+    }
+    http_exchange_reply(x, 404, "application/json", SLICE_LIT("{\"error\":\"no such route\"}"));
+}
+
+struct local_admin *local_admin_start(struct pubsub_server *pubsub, struct error *err)
+{
+    struct local_admin *admin = xcalloc(1, sizeof *admin);
+    const struct http_server_options options = {
+        .handler = handle, .user = admin, .handler_threads = 1, .max_connections = 32};
+    admin->pubsub = pubsub;
+    admin->http = http_server_start(&options, err);
+    if (admin->http)
+        return admin;
+    free(admin);
+    return NULL;
+}
+
+void local_admin_stop(struct local_admin *admin)
+{
+    if (!admin)
+        return;
+    http_server_stop(admin->http, STOP_GRACE_MS);
+    free(admin);
+}
+
+uint16_t local_admin_port(const struct local_admin *admin)
+{
+    return http_server_port(admin->http);
+}

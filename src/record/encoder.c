@@ -98,15 +98,25 @@ bool encoder_refuse(struct record_encoder *encoder, const char *fmt, ...)
     return false;
 }
 
+static bool is_plain_name(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (memchr(".[]\"\\", name.ptr[i], 5))
+            return false;
+    }
+    return name.len > 0;
+}
+
 /* A name with a character that paths are made of is written ["a.b"]. */
 static void append_name(struct buf *path, struct slice raw)
 {
     size_t start = path->len;
+    buf_reserve(path, raw.len + 1);
     if (start > 0)
         buf_append_char(path, '.');
     size_t name = path->len;
     text_unescape(path, raw);
-    if (strcspn(path->ptr + name, ".[]\"\\") == path->len - name && path->len > name)
+    if (is_plain_name(slice_of(path->ptr + name, path->len - name)))
         return;
     struct buf quoted = BUF_INIT;
     buf_append_json_string(&quoted, slice_of(path->ptr + name, path->len - name));
@@ -446,6 +456,17 @@ static bool encode_record(struct record_encoder *encoder, struct slice record, s
     return put_bookkeeping(encoder, row);
 }
 
+/* One value and nothing behind it. */
+static bool check_whole(struct cursor *cursor, struct slice record)
+{
+    cursor_init(cursor, record);
+    token_space(cursor);
+    if (!token_skip(cursor))
+        return false;
+    token_space(cursor);
+    return cursor->at == cursor->end || cursor_fail(cursor, "text behind the record");
+}
+
 /* A member is there twice: the last one counts. */
 static bool encode_again(struct record_encoder *encoder, struct slice record, struct buf *row)
 {
@@ -454,9 +475,7 @@ static bool encode_again(struct record_encoder *encoder, struct slice record, st
     bool encoded = false;
     buf_append_slice(&path, encoder_path(encoder, false));
     drift_settle(&encoder->drift, false);
-    cursor_init(&cursor, record);
-    token_space(&cursor);
-    if (!token_skip(&cursor)) {
+    if (!check_whole(&cursor, record)) {
         encoder->cursor = cursor;
         goto out;
     }

@@ -258,6 +258,7 @@ static void nested_values(void **state)
         {"\"a.b\":1,\"x\\\"y\":2,\"\":3",
          " _extra={\"[\\\"a.b\\\"]\":1,\"[\\\"x\\\\\\\"y\\\"]\":2,\"[\\\"\\\"]\":3} | [\"a.b\"]:unknown_field*1 "
          "[\"x\\\"y\"]:unknown_field*1 [\"\"]:unknown_field*1 "},
+        {"\"\":1", " _extra={\"[\\\"\\\"]\":1} | [\"\"]:unknown_field*1 "},
         {"\"active\":false", " | "},
         {"\"\\u006e\":5", " n=5 | "},
     };
@@ -307,6 +308,7 @@ static void refuses_what_is_no_record(void **state)
         {"{\"id\":1,\"b\":tru}", "unknown word at byte 12"},
         {"{\"id\":1,\"u\":[1 2]}", "',' or ']' was expected at byte 15"},
         {"{\"id\":1,\"u\":{\"a\":[}}", "a value was expected at byte 18"},
+        {"{\"id\":1,\"id\":2} {}", "text behind the record at byte 16"},
         {"{'id':1}", "a text was expected at byte 1"},
         {"{\"id\":1,\"u\":NaN}", "a value was expected at byte 12"},
     };

@@ -11,8 +11,9 @@
 #define COLUMN(members) "{\"description\":\"d\"," members "}"
 #define ID COLUMN("\"name\":\"id\",\"type\":\"INT64\",\"mode\":\"REQUIRED\"")
 #define TIMES                                                                                                          \
-    COLUMN("\"name\":\"createdOn\",\"type\":\"TIMESTAMP\"") "," COLUMN("\"name\":\"modifiedOn\",\"type\":"             \
-                                                                       "\"TIMESTAMP\"")
+    COLUMN("\"name\":\"createdOn\",\"type\":\"TIMESTAMP\"")                                                            \
+    "," COLUMN("\"name\":\"modifiedOn\",\"type\":"                                                                     \
+               "\"TIMESTAMP\"")
 #define N COLUMN("\"name\":\"n\",\"type\":\"INT64\"")
 #define HEAD                                                                                                           \
     "\"description\":\"d\",\"path\":\"a/tenant/{tenant}/"                                                              \

@@ -87,7 +87,7 @@ static void put_label_text(struct buf *out, const char *text, bool is_key)
 {
     size_t written = 0;
     buf_append_char(out, '"');
-    if (is_key && !islower((unsigned char)text[0])) {
+    if (is_key && !isalpha((unsigned char)text[0])) {
         buf_append_char(out, 'x');
         written++;
     }

@@ -1,0 +1,204 @@
+/* test_sql.c - the texts that are made from the registry: DDL, MERGE, find. Structure, not spelling. (That every text passes Google's
+ * analyzer is test/wire's business.) */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <ctype.h>
+#include <stdlib.h>
+
+#include "bigquery/warehouse.h"
+
+static const struct warehouse_names names = {"proj", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"};
+static struct registry *registry;
+
+static int load(void **state)
+{
+    struct error err = ERROR_INIT;
+    const char *root = getenv("ST_ROOT");
+    char *path = xasprintf("%s/config/schema_registry.json", root ? root : ".");
+    (void)state;
+    registry = registry_load(path, &err);
+    free(path);
+    if (!registry)
+        fail_msg("%s", err.message);
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    registry_free(registry);
+    return 0;
+}
+
+/* Runs of white space as one space, so that layout does not matter. */
+static char *squeeze(const char *text)
+{
+    struct buf out = BUF_INIT;
+    for (; *text; text++) {
+        bool space = isspace((unsigned char)*text);
+        if (!space)
+            buf_append_char(&out, *text);
+        else if (out.len > 0 && out.ptr[out.len - 1] != ' ')
+            buf_append_char(&out, ' ');
+    }
+    return buf_detach(&out);
+}
+
+static void expect(const char *text, const char *part)
+{
+    char *flat = squeeze(text);
+    if (!strstr(flat, part))
+        fail_msg("no '%s' in:\n%s", part, text);
+    free(flat);
+}
+
+static void refuse(const char *text, const char *part)
+{
+    char *flat = squeeze(text);
+    if (strstr(flat, part))
+        fail_msg("'%s' in:\n%s", part, text);
+    free(flat);
+}
+
+static size_t index_of(const struct ddl *ddl, const char *object)
+{
+    for (size_t i = 0; i < ddl->count; i++)
+        if (strcmp(ddl->items[i].object, object) == 0)
+            return i;
+    fail_msg("no %s", object);
+    return 0;
+}
+
+static void ddl_makes_everything_in_order(void **state)
+{
+    struct ddl ddl;
+    (void)state;
+    ddl_build(&names, registry, &ddl);
+    assert_int_equal(ddl.count, 4 + events_table_count() + 5 + 3 * registry_count(registry));
+    size_t dataset = index_of(&ddl, "dataset st_logs_v2"), table = index_of(&ddl, "table st_logs_v2.sync_state_events");
+    size_t view = index_of(&ddl, "view st_logs_v2.sync_state"), target = index_of(&ddl, "table st_raw_v2.raw_jobs");
+    size_t flat = index_of(&ddl, "view st_stage_v2.jobs");
+    assert_true(dataset < table && table < view && view < target && target < flat);
+    expect(ddl.items[dataset].sql, "CREATE SCHEMA IF NOT EXISTS `proj.st_logs_v2`");
+    expect(ddl.items[target].sql, "CREATE TABLE IF NOT EXISTS `proj.st_raw_v2.raw_jobs` (");
+    expect(ddl.items[target].sql, "`id` INT64 NOT NULL");
+    expect(ddl.items[target].sql, "PARTITION BY DATE(`modifiedOn`) CLUSTER BY `businessUnitId`, `jobStatus`");
+    refuse(ddl.items[target].sql, "partition_expiration_days");
+    expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql, "`_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP()");
+    expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql, "PARTITION BY TIMESTAMP_TRUNC(`_staged_at`, HOUR)");
+    expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql, "partition_expiration_days=7");
+    expect(ddl.items[flat].sql, "WHERE t._deleted_at IS NULL");
+    expect(ddl.items[view].sql, "CREATE OR REPLACE VIEW `proj.st_logs_v2.sync_state`");
+    expect(ddl.items[view].sql, "FROM `proj.st_logs_v2.sync_state_events`");
+    refuse(ddl.items[table].sql, "partition_expiration_days");
+    expect(ddl.items[index_of(&ddl, "table st_logs_v2.ingestion_log_events")].sql, "partition_expiration_days=365");
+    ddl_release(&ddl);
+    assert_int_equal(ddl.count, 0);
+}
+
+static void flattened_names_do_not_collide(void **state)
+{
+    struct ddl ddl;
+    (void)state;
+    ddl_build(&names, registry, &ddl);
+    for (size_t i = 0; i < registry_count(registry); i++) {
+        char *object = xasprintf("view st_stage_v2.%s", registry_at(registry, i)->name);
+        char *sql = xstrdup(ddl.items[index_of(&ddl, object)].sql);
+        char *seen[512];
+        size_t count = 0;
+        for (char *at = strstr(sql, " AS `"); at; at = strstr(at, " AS `")) {
+            at += 5;
+            char *end = strchr(at, '`');
+            *end = '\0';
+            for (size_t k = 0; k < count; k++)
+                assert_string_not_equal(seen[k], at);
+            seen[count++] = at;
+            at = end + 1;
+        }
+        assert_true(count >= registry_at(registry, i)->source_column_count);
+        free(sql);
+        free(object);
+    }
+    ddl_release(&ddl);
+}
+
+static void merge_is_pruned_and_deduplicated(void **state)
+{
+    static const char *const days[] = {"2025-10-20", "2025-10-21"};
+    struct buf sql = BUF_INIT;
+    (void)state;
+    merge_sql(&sql, &names, registry_find(registry, "jobs"), days, 2, 1761040800000001, 1761040860000000);
+    expect(sql.ptr, "MERGE `proj.st_raw_v2.raw_jobs` AS T USING (");
+    expect(sql.ptr, "(DATE(T.`modifiedOn`) IN (DATE '2025-10-20', DATE '2025-10-21') OR T.`modifiedOn` IS NULL)");
+    expect(sql.ptr, "s._staged_at >= TIMESTAMP '2025-10-21 10:00:00.000001+00:00' AND s._staged_at <= TIMESTAMP '2025-10-21 10:01:00.000000+00:00'");
+    expect(sql.ptr, "QUALIFY ROW_NUMBER() OVER (PARTITION BY s._tenant_id, s.`id` ORDER BY COALESCE(s.`modifiedOn`, s.`createdOn`,");
+    expect(sql.ptr, "s._fetch_id BETWEEN f.first_fetch AND f.last_fetch");
+    expect(sql.ptr, "s._run_id IN UNNEST(@runs)");
+    expect(sql.ptr, "WHEN NOT MATCHED THEN INSERT (");
+    expect(sql.ptr, "'servicetitan_v2'");
+    refuse(sql.ptr, "_gone");
+    refuse(sql.ptr, "UPDATE SET `id`");
+    refuse(sql.ptr, ", `_tenant_id` = ");
+    buf_release(&sql);
+}
+
+static void merge_without_old_partitions_touches_only_the_null_one(void **state)
+{
+    struct buf sql = BUF_INIT;
+    (void)state;
+    merge_sql(&sql, &names, registry_find(registry, "jobs"), NULL, 0, 1, 2);
+    expect(sql.ptr, "T.`id` = S.`id` AND (T.`modifiedOn` IS NULL)");
+    buf_release(&sql);
+}
+
+static void rows_without_identity_are_replaced_as_sets(void **state)
+{
+    struct buf sql = BUF_INIT, find = BUF_INIT;
+    const struct entity *payroll = registry_find(registry, "payroll");
+    (void)state;
+    assert_true(payroll->id_nullable);
+    merge_sql(&sql, &names, payroll, NULL, 0, 1, 2);
+    expect(sql.ptr, "WHEN MATCHED AND S._gone THEN UPDATE SET _deleted_at = S._fetched_at");
+    expect(sql.ptr, "WHEN NOT MATCHED AND NOT S._gone THEN INSERT (");
+    expect(sql.ptr, "a.`id` < 0 AND a._full_groups");
+    find_sql(&find, &names, payroll);
+    expect(find.ptr, "t._group_date = k._group_date");
+    buf_clear(&find);
+    find_sql(&find, &names, registry_find(registry, "jobs"));
+    refuse(find.ptr, "t._group_date");
+    expect(find.ptr, "e.target = 'raw_jobs'");
+    buf_release(&sql);
+    buf_release(&find);
+}
+
+static void count_sql(void *user, const char *name, const char *sql)
+{
+    size_t *count = user;
+    (*count)++;
+    assert_true(strlen(name) > 0);
+    assert_true(strlen(sql) > 0 && strlen(sql) < 1000000);
+    assert_null(strchr(sql, '%'));
+}
+
+static void every_text_is_shown(void **state)
+{
+    size_t count = 0;
+    (void)state;
+    warehouse_each_sql(&names, registry, count_sql, &count);
+    assert_int_equal(count, 4 + 3 * registry_count(registry));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ddl_makes_everything_in_order),
+        cmocka_unit_test(flattened_names_do_not_collide),
+        cmocka_unit_test(merge_is_pruned_and_deduplicated),
+        cmocka_unit_test(merge_without_old_partitions_touches_only_the_null_one),
+        cmocka_unit_test(rows_without_identity_are_replaced_as_sets),
+        cmocka_unit_test(every_text_is_shown),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}

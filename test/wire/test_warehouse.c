@@ -1,0 +1,480 @@
+/* test_warehouse.c - the warehouse layer against the local BigQuery, in one process: init, sync state, stage and merges.
+ *
+ * Each "worker" has a warehouse of its own, so that nothing but BigQuery stands between them. The clock runs fast; a DML
+ * statement takes a while on the snapshot of its start, so that two at once would double a key, and do in the last test, which takes
+ * the chain out. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../src/local/bq_server.h"
+#include "base/clock.h"
+#include "base/timestamp.h"
+#include "base/uuid.h"
+#include "bigquery/warehouse.h"
+#include "net/http.h"
+#include "record/encoder.h"
+
+enum { WORKERS = 3, ROUNDS = 4, KEYS = 40, TENANT = 7, DML_MS = 30000 /* of the fast clock: 0.3 s */ };
+
+struct worker {
+    struct bq_client *client;
+    struct bq_writer *writer;
+    struct events *events;
+    struct warehouse w;
+};
+
+static struct bq_server *server;
+static struct registry *registry;
+static struct google_credentials *creds;
+static struct worker workers[WORKERS];
+
+static void must(bool ok, const struct error *err)
+{
+    if (!ok)
+        fail_msg("%s", err->message);
+}
+
+static void worker_open(struct worker *worker)
+{
+    struct error err = ERROR_INIT;
+    char base[64], target[64];
+    snprintf(base, sizeof base, "http://127.0.0.1:%d", bq_server_rest_port(server));
+    snprintf(target, sizeof target, "127.0.0.1:%d", bq_server_grpc_port(server));
+    worker->client = bq_client_new(&(struct bq_options){.project = "test-project", .location = "US", .rest_base = base, .creds = creds}, &err);
+    must(worker->client, &err);
+    worker->writer = bq_writer_new(&(struct bq_writer_options){.project = "test-project", .target = target, .creds = creds}, &err);
+    must(worker->writer, &err);
+    worker->events = events_new(worker->writer, "st_logs_v2");
+    worker->w = (struct warehouse){.client = worker->client, .writer = worker->writer, .events = worker->events, .registry = registry,
+                                   .names = {"test-project", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"}};
+}
+
+static void worker_close(struct worker *worker)
+{
+    warehouse_release(&worker->w);
+    events_free(worker->events);
+    bq_writer_free(worker->writer);
+    bq_client_free(worker->client);
+}
+
+struct told {
+    int objects, created;
+};
+
+static void tell(void *user, const char *object, bool created)
+{
+    struct told *told = user;
+    (void)object;
+    told->objects++;
+    told->created += created;
+}
+
+static int set_up(void **state)
+{
+    struct error err = ERROR_INIT;
+    const char *root = getenv("ST_ROOT");
+    char *path = xasprintf("%s/config/schema_registry.json", root ? root : ".");
+    (void)state;
+    http_global_init();
+    grpc_global_init();
+    registry = registry_load(path, &err);
+    free(path);
+    must(registry, &err);
+    creds = google_credentials_none();
+    server = bq_server_start(&(struct bq_server_options){.folder = "data"}, &err);
+    must(server, &err);
+    for (int i = 0; i < WORKERS; i++)
+        worker_open(&workers[i]);
+    must(warehouse_init(&workers[0].w, NULL, NULL, NULL, &err), &err);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WORKERS; i++)
+        worker_close(&workers[i]);
+    bq_server_stop(server);
+    google_credentials_free(creds);
+    registry_free(registry);
+    return 0;
+}
+
+static void set_dml_duration(int64_t ms)
+{
+    struct error err = ERROR_INIT;
+    struct http_client *http = http_client_new();
+    struct http_response response = HTTP_RESPONSE_INIT;
+    char url[96], body[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/_local/bigquery", bq_server_rest_port(server));
+    snprintf(body, sizeof body, "{\"dmlDurationMs\":%lld}", (long long)ms);
+    must(http_perform(http, &(struct http_request){.method = "POST", .url = url, .body = slice_str(body)}, &response, &err), &err);
+    assert_int_equal(response.status, 200);
+    http_response_release(&response);
+    http_client_free(http);
+}
+
+/* First column of the first row, as a number. */
+static int64_t ask(const char *sql)
+{
+    struct error err = ERROR_INIT;
+    struct bq_result result;
+    must(bq_query_run(workers[0].client, &(struct bq_query){.sql = sql}, &result, NULL, &err), &err);
+    int64_t answer = result.row_count ? bq_result_int(&result, 0, result.columns[0], -1) : -1;
+    bq_result_release(&result);
+    return answer;
+}
+
+/* ---- A run: records into the stage, announced ------------------------------------------------------------------------------ */
+
+struct run {
+    char id[UUID_TEXT_SIZE];
+    const struct entity *entity;
+    struct worker *worker;
+    struct record_encoder *encoder;
+    struct bq_appender *appender;
+    uint64_t first, last;
+    int64_t rows;
+};
+
+static void run_begin(struct run *run, struct worker *worker, const char *entity, int64_t fetched_us)
+{
+    *run = (struct run){.worker = worker, .entity = registry_find(registry, entity)};
+    uuid_generate(run->id);
+    struct row_context context = {TENANT, run->id, 1, fetched_us};
+    run->encoder = record_encoder_new(run->entity, &context);
+    run->appender = bq_writer_table(worker->writer, "st_stage_v2", &run->entity->stage);
+}
+
+static void run_add(struct run *run, const char *record)
+{
+    struct buf row = BUF_INIT;
+    struct row_info info;
+    struct error err = ERROR_INIT;
+    if (record_encode(run->encoder, slice_str(record), &row, &info) != ROW_ENCODED)
+        fail_msg("%s: %s", info.reason, record);
+    must(bq_appender_add(run->appender, buf_slice(&row), 0, NULL, NULL, &run->last, NULL, &err), &err);
+    run->first = run->first ? run->first : run->last;
+    run->rows++;
+    buf_release(&row);
+}
+
+static void run_announce(struct run *run, bool full_groups)
+{
+    struct error err = ERROR_INIT;
+    struct stage_check check;
+    struct event_staged_fetches fetches = {run->id, 1, 1};
+    must(bq_appender_wait_range(run->appender, run->first, run->last, NULL, &err), &err);
+    must(warehouse_verify_stage(&run->worker->w, run->entity, run->id, clock_wall_us() - INT64_C(86400000000), &check, NULL, &err), &err);
+    assert_int_equal(check.count, 1);
+    assert_int_equal(check.fetches[0].fetch_id, 1);
+    assert_int_equal(check.fetches[0].distinct_rows, run->rows);
+    struct event_staged event = {.run_id = run->id, .task_id = run->id, .target = run->entity->target.name, .lane = "live", .tenant = TENANT,
+                                 .rows = run->rows, .bytes = check.bytes, .staged_min_us = check.staged_min_us,
+                                 .staged_max_us = check.staged_max_us, .announced_us = clock_wall_us(), .fetches = &fetches,
+                                 .fetch_count = 1, .full_groups = full_groups};
+    must(events_staged(run->worker->events, &event, NULL, &err), &err);
+    stage_check_release(&check);
+    record_encoder_free(run->encoder);
+}
+
+static struct merge_outcome run_merge(struct run *run)
+{
+    struct error err = ERROR_INIT;
+    struct merge_outcome outcome = {0};
+    must(warehouse_merge(&run->worker->w, run->entity, run->id, &outcome, NULL, &err), &err);
+    return outcome;
+}
+
+/* A campaign whose version is a day: the key moves from partition to partition. */
+static void add_campaign(struct run *run, int id, int day, const char *name)
+{
+    char record[512];
+    snprintf(record, sizeof record,
+             "{\"id\":%d,\"name\":\"%s\",\"active\":true,\"createdOn\":\"2020-01-01T00:00:00Z\",\"modifiedOn\":\"2025-%02d-%02dT10:00:00Z\"}", id,
+             name, 1 + day / 28, 1 + day % 28);
+    run_add(run, record);
+}
+
+/* ---- Tests -------------------------------------------------------------------------------------------------------------------- */
+
+static void init_can_be_repeated(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct told told = {0, 0};
+    bool ready = false;
+    (void)state;
+    must(warehouse_init(&workers[1].w, tell, &told, NULL, &err), &err);
+    assert_int_equal(told.objects, 4 + events_table_count() + 5 + 3 * registry_count(registry));
+    assert_int_equal(told.created, 0);
+    must(warehouse_is_ready(&workers[1].w, &ready, &err), &err);
+    assert_true(ready);
+}
+
+static void sync(int64_t tenant, const char *kind, int64_t last_us)
+{
+    struct error err = ERROR_INIT;
+    struct event_sync e = {.entity = "jobs", .run_id = "r", .mode = "incremental", .kind = kind, .tenant = tenant,
+                           .last_sync_us = last_us, .records_processed = 5, .updated_us = clock_wall_us()};
+    must(events_sync(workers[0].events, &e, NULL, &err), &err);
+}
+
+static int64_t watermark(int64_t tenant)
+{
+    struct error err = ERROR_INIT;
+    struct sync_state sync_state;
+    must(warehouse_watermark(&workers[1].w, tenant, "jobs", &sync_state, NULL, &err), &err);
+    return sync_state.found ? sync_state.last_sync_us : -1;
+}
+
+static void the_watermark_is_the_maximum_within_the_newest_reset(void **state)
+{
+    (void)state;
+    assert_int_equal(watermark(1), -1);
+    sync(1, "advance", 1000000);
+    sync(1, "advance", 3000000);
+    sync(1, "advance", 2000000); /* late */
+    sync(2, "advance", 9000000); /* another tenant */
+    assert_int_equal(watermark(1), 3000000);
+    sync(1, "reset", 500000);
+    assert_int_equal(watermark(1), 500000);
+    sync(1, "advance", 700000);
+    assert_int_equal(watermark(1), 700000);
+    assert_int_equal(watermark(2), 9000000);
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.sync_state`"), 2);
+}
+
+static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
+{
+    struct error err = ERROR_INIT;
+    bool done = true;
+    (void)state;
+    struct event_run e = {.run_id = "log-1", .task_id = "task-1", .entity = "jobs", .mode = "full", .status = "running", .tenant = 1,
+                          .start_us = clock_wall_us()};
+    must(events_run(workers[0].events, &e, NULL, &err), &err);
+    must(warehouse_task_done(&workers[1].w, "task-1", &done, NULL, &err), &err);
+    assert_false(done);
+    e.status = "success";
+    e.end_us = e.start_us + 1500000;
+    e.records_fetched = e.records_inserted = 12;
+    must(events_run(workers[1].events, &e, NULL, &err), &err);
+    must(warehouse_task_done(&workers[1].w, "task-1", &done, NULL, &err), &err);
+    assert_true(done);
+    assert_int_equal(ask("SELECT duration_ms, entity_type, start_time, status, records_inserted FROM `test-project.st_logs_v2.ingestion_logs` "
+                         "WHERE start_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 48 HOUR) ORDER BY start_time DESC"), 1500);
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.ingestion_logs` WHERE run_id = 'log-1'"), 1);
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.ingestion_logs` WHERE status = 'failed'"), 0);
+}
+
+static void drift_quarantine_and_checkpoints_are_kept(void **state)
+{
+    struct error err = ERROR_INIT;
+    (void)state;
+    struct event_quarantine q = {.run_id = "q", .entity = "jobs", .reason = "no id", .payload = SLICE_LIT("{\"a\":\"\xc3\xa9\"}"), .tenant = 1};
+    must(events_quarantine(workers[0].events, &q, NULL, &err), &err);
+    q.payload = SLICE_LIT("\xff\xfe");
+    must(events_quarantine(workers[0].events, &q, NULL, &err), &err);
+    struct event_drift d = {.run_id = "q", .entity = "jobs", .field = "x.y", .kind = "unknown_field", .sample = SLICE_LIT("1"), .count = 3};
+    must(events_drift(workers[0].events, &d, NULL, &err), &err);
+    struct event_checkpoint c = {.task_id = "t", .run_id = "r1", .entity = "jobs", .mode = "full", .frame = true, .frame_to_us = 5000000};
+    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    c.run_id = "r2";
+    c.frame_to_us = 6000000; /* a later attempt's frame is not heard */
+    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    c.frame = false;
+    c.fetch_id = 1;
+    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.quarantine` WHERE payload_encoding = 'base64' AND payload = '//4='"), 1);
+    assert_int_equal(ask("SELECT occurrences FROM `test-project.st_logs_v2.schema_drift` WHERE field = 'x.y'"), 3);
+    assert_int_equal(ask("SELECT UNIX_MICROS(frame_to) FROM `test-project.st_logs_v2.checkpoints` WHERE task_id = 't' AND kind = 'frame'"), 5000000);
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.checkpoints` WHERE task_id = 't'"), 2);
+}
+
+static void a_second_identical_run_changes_no_row_and_newer_wins(void **state)
+{
+    struct run run;
+    (void)state;
+    for (int turn = 0; turn < 2; turn++) {
+        run_begin(&run, &workers[turn], "locations", 1000000 + turn);
+        for (int id = 1; id <= 10; id++) {
+            char record[512];
+            snprintf(record, sizeof record,
+                     "{\"id\":%d,\"customerId\":1,\"active\":true,\"name\":\"n\",\"address\":{\"city\":\"c\"},\"createdById\":1,"
+                     "\"createdOn\":\"2025-01-01T00:00:00Z\",\"modifiedOn\":\"2025-02-%02dT00:00:00Z\",\"taxExempt\":false,\"tagTypeIds\":[2,1]}",
+                     id, id);
+            run_add(&run, record);
+        }
+        run_announce(&run, false);
+        struct merge_outcome outcome = run_merge(&run);
+        assert_int_equal(outcome.rows_changed, turn == 0 ? 10 : 0);
+        assert_int_equal(outcome.runs_in_change, 1);
+    }
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_raw_v2.raw_locations`"), 10);
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_stage_v2.locations` WHERE address_city = 'c'"), 10);
+}
+
+static void add_pay(struct run *run, const char *id, const char *memo, const char *created)
+{
+    char record[768];
+    snprintf(record, sizeof record,
+             "{\"id\":%s,\"payrollId\":1,\"date\":\"2025-03-01T00:00:00Z\",\"amount\":\"12.50\",\"grossPayItemType\":\"TimesheetTime\",\"jobId\":5,"
+             "\"memo\":\"%s\",\"createdOn\":\"%s\",\"modifiedOn\":\"%s\"}", id, memo, created, created);
+    run_add(run, record);
+}
+
+#define PAY "`test-project.st_raw_v2.raw_payroll`"
+
+static void groups_of_rows_without_identity_are_replaced_as_sets(void **state)
+{
+    struct run run;
+    (void)state;
+    run_begin(&run, &workers[0], "payroll", 10000000);
+    add_pay(&run, "77", "kept", "2025-03-02T10:00:00Z");
+    add_pay(&run, "null", "a", "2025-03-02T10:00:00Z");
+    add_pay(&run, "null", "b", "2025-03-02T11:00:00Z");
+    add_pay(&run, "null", "other day", "2025-03-05T11:00:00Z");
+    run_announce(&run, true);
+    assert_int_equal(run_merge(&run).rows_changed, 4);
+    run_begin(&run, &workers[1], "payroll", 30000000); /* b has become c */
+    add_pay(&run, "null", "a", "2025-03-02T10:00:00Z");
+    add_pay(&run, "null", "c", "2025-03-02T11:00:00Z");
+    run_announce(&run, true);
+    assert_int_equal(run_merge(&run).rows_changed, 2);
+    assert_int_equal(ask("SELECT COUNT(*) FROM " PAY " WHERE _deleted_at IS NULL"), 4);
+    assert_int_equal(ask("SELECT COUNT(*) FROM " PAY " WHERE memo = 'b' AND _deleted_at IS NOT NULL"), 1);
+    run_begin(&run, &workers[2], "payroll", 20000000); /* an older read comes late */
+    add_pay(&run, "null", "a", "2025-03-02T10:00:00Z");
+    add_pay(&run, "null", "b", "2025-03-02T11:00:00Z");
+    run_announce(&run, true);
+    assert_int_equal(run_merge(&run).rows_changed, 0);
+    run_begin(&run, &workers[2], "payroll", 40000000); /* b is back; a read that is not whole takes nothing away */
+    add_pay(&run, "null", "b", "2025-03-02T11:00:00Z");
+    run_announce(&run, false);
+    assert_int_equal(run_merge(&run).rows_changed, 1);
+    assert_int_equal(ask("SELECT COUNT(*) FROM " PAY " WHERE _deleted_at IS NULL"), 5);
+    assert_int_equal(ask("SELECT COUNT(*) - COUNT(DISTINCT id) FROM " PAY), 0);
+}
+
+struct storm {
+    struct worker *worker;
+    int number;
+    pthread_t thread;
+};
+
+/* Each round is a run over all keys; versions of one key come from all workers in all orders. */
+static int day_of(int worker, int round, int key)
+{
+    return (worker * 7 + round * 11 + key * 3) % 60;
+}
+
+static void *storm_main(void *user)
+{
+    struct storm *storm = user;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct run run;
+        run_begin(&run, storm->worker, "campaigns", 1000000 + round);
+        for (int key = 1; key <= KEYS; key++) {
+            char name[64];
+            snprintf(name, sizeof name, "day %d", day_of(storm->number, round, key));
+            add_campaign(&run, key, day_of(storm->number, round, key), name);
+        }
+        run_announce(&run, false);
+        run_merge(&run);
+    }
+    return NULL;
+}
+
+static int newest_day(int key)
+{
+    int newest = 0;
+    for (int worker = 0; worker < WORKERS; worker++)
+        for (int round = 0; round < ROUNDS; round++)
+            newest = day_of(worker, round, key) > newest ? day_of(worker, round, key) : newest;
+    return newest;
+}
+
+#define CAMPAIGNS "`test-project.st_raw_v2.raw_campaigns`"
+
+static void three_workers_leave_one_row_per_key_the_newest(void **state)
+{
+    struct storm storms[WORKERS];
+    struct error err = ERROR_INIT;
+    struct bq_result result;
+    (void)state;
+    set_dml_duration(DML_MS);
+    for (int i = 0; i < WORKERS; i++) {
+        storms[i] = (struct storm){.worker = &workers[i], .number = i};
+        pthread_create(&storms[i].thread, NULL, storm_main, &storms[i]);
+    }
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(storms[i].thread, NULL);
+    set_dml_duration(0);
+    must(bq_query_run(workers[0].client, &(struct bq_query){.sql = "SELECT id, name FROM " CAMPAIGNS " ORDER BY id"}, &result, NULL, &err), &err);
+    assert_int_equal(result.row_count, KEYS);
+    for (int key = 1; key <= KEYS; key++) {
+        char name[64];
+        snprintf(name, sizeof name, "day %d", newest_day(key));
+        assert_int_equal(bq_result_int(&result, (size_t)key - 1, "id", -1), key);
+        assert_string_equal(bq_result_text(&result, (size_t)key - 1, "name"), name);
+    }
+    bq_result_release(&result);
+    int64_t changes = ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.target_changes` WHERE target = 'raw_campaigns'");
+    assert_true(changes >= 1 && changes <= WORKERS * ROUNDS);
+}
+
+/* The same statements, but nobody asks whose turn it is. */
+static void *unchained_main(void *user)
+{
+    struct run *run = user;
+    struct buf sql = BUF_INIT;
+    struct error err = ERROR_INIT;
+    struct bq_result result;
+    const char *runs[] = {run->id};
+    const struct bq_param params[] = {{.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = runs, .count = 1}};
+    int64_t now = clock_wall_us();
+    merge_sql(&sql, &run->worker->w.names, run->entity, NULL, 0, now - INT64_C(86400000000), now + INT64_C(86400000000));
+    must(bq_query_run(run->worker->client, &(struct bq_query){.sql = sql.ptr, .params = params, .param_count = 1}, &result, NULL, &err), &err);
+    bq_result_release(&result);
+    buf_release(&sql);
+    return NULL;
+}
+
+static void without_the_chain_a_key_doubles(void **state)
+{
+    struct run runs[2];
+    pthread_t threads[2];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        run_begin(&runs[i], &workers[i], "campaigns", 9000000);
+        add_campaign(&runs[i], 5000, 3 + i, "twice");
+        run_announce(&runs[i], false);
+    }
+    set_dml_duration(DML_MS);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, unchained_main, &runs[i]);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    set_dml_duration(0);
+    assert_int_equal(ask("SELECT COUNT(*) FROM " CAMPAIGNS " WHERE id = 5000"), 2);
+}
+
+int main(void)
+{
+    setenv("ST_CLOCK_SCALE", "100", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(init_can_be_repeated),
+        cmocka_unit_test(the_watermark_is_the_maximum_within_the_newest_reset),
+        cmocka_unit_test(run_logs_show_the_latest_and_the_briefs_queries_work),
+        cmocka_unit_test(drift_quarantine_and_checkpoints_are_kept),
+        cmocka_unit_test(a_second_identical_run_changes_no_row_and_newer_wins),
+        cmocka_unit_test(groups_of_rows_without_identity_are_replaced_as_sets),
+        cmocka_unit_test(three_workers_leave_one_row_per_key_the_newest),
+        cmocka_unit_test(without_the_chain_a_key_doubles),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -397,7 +397,7 @@ static char *claim_request_id(struct query_jobs *jobs, const struct query_job_sp
 
 static bool set_error(struct error *err, int status, const char *reason, const char *message)
 {
-    error_set(err, status == 403 ? ERROR_THROTTLED : ERROR_PERMANENT, reason, "%s", message);
+    error_set(err, ERROR_PERMANENT, reason, "%s", message);
     if (err)
         err->status = status;
     return false;
@@ -408,13 +408,16 @@ static bool reserve(struct query_jobs *jobs, struct query_job *job, struct error
 {
     pthread_mutex_lock(&jobs->mutex);
     bool full = jobs->counts.active >= QUERY_JOBS_MAX_ACTIVE;
+    bool stopping = jobs->stopping;
     bool taken = table_find(jobs, job->key) != NULL;
-    if (!full && !taken) {
+    if (!full && !taken && !stopping) {
         jobs->counts.active++;
         job->refs = 2; /* the table's and the caller's */
         table_add(jobs, job);
     }
     pthread_mutex_unlock(&jobs->mutex);
+    if (stopping)
+        return set_error(err, 503, "backendError", "The server is stopping");
     if (full)
         return set_error(err, 403, "rateLimitExceeded",
                          "Exceeded rate limits: too many concurrent queries for this project_and_region");
@@ -669,7 +672,7 @@ struct query_jobs *query_jobs_new(struct engine *engine)
     return jobs;
 }
 
-static void stop_all(struct query_jobs *jobs)
+void query_jobs_stop(struct query_jobs *jobs)
 {
     pthread_mutex_lock(&jobs->mutex);
     jobs->stopping = true;
@@ -687,7 +690,7 @@ void query_jobs_free(struct query_jobs *jobs)
 {
     if (!jobs)
         return;
-    stop_all(jobs);
+    query_jobs_stop(jobs);
     pthread_join(jobs->watcher, NULL);
     for (size_t i = 0; i < jobs->thread_count; i++)
         pthread_join(jobs->threads[i], NULL);

@@ -22,6 +22,8 @@ struct query_jobs; /* all of them */
 struct query_job;  /* one; reference counted */
 
 struct query_jobs *query_jobs_new(struct engine *engine);
+/* Cancels what runs, wakes all who wait, refuses new jobs. */
+void query_jobs_stop(struct query_jobs *jobs);
 void query_jobs_free(struct query_jobs *jobs); /* cancels what runs and waits; all references must be back */
 
 struct query_job_spec {

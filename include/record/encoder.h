@@ -1,10 +1,20 @@
 /* encoder.h - one JSON record in, one stage row out, by the registry's plan: no tree, no double between JSON and NUMERIC.
  *
- * An encoder belongs to one fetch and one thread. Rules (design P8, 4.5, 6): numbers by their literal text; a NUMERIC with more than nine decimals
- * (trailing zeros aside) is rounded half to even, kept literally in _extra and counted; ints outside int64, NUMERIC out of range, bad
- * times in required columns break the record; unknown members go to _extra as their JSON text and are reported as drift; null array
- * members are dropped (and counted); missing REPEATED = empty. Text may be any Unicode; lone surrogates and U+0000 are refused or replaced by rule and counted.
- * _row_hash: XXH3-128 over the members in any order, white space aside, without members that only one feed has. */
+ * An encoder belongs to one fetch and one thread. What a record must have: strict JSON in UTF-8, at most PAGE_MAX_DEPTH deep; an int64 `id`
+ * (or, where the registry says surrogateKey, none, but then a createdOn); createdOn and modifiedOn that are times, null or absent. Anything
+ * else is refused with a reason. All other columns are forgiving (design P8, 4.5, 6):
+ * - INT64, NUMERIC and FLOAT64 take JSON numbers and numbers written as text, by their digits: 12, 12.0, 1.2e1 and "12" are the integer 12. A
+ *   NUMERIC with more than nine decimals (trailing zeros aside) is rounded half to even, kept literally and counted (DRIFT_ROUNDED).
+ * - TIMESTAMP takes RFC 3339; digits below the microsecond are cut off, towards the past, which is not drift. DATE is the date as written.
+ * - STRING takes numbers and truth values too, as their literal text; BOOL takes "true" and "false" (both DRIFT_TYPE).
+ * - A value that its column cannot hold is NULL there, kept literally and counted (DRIFT_TYPE). Nothing is ever saturated.
+ * - Escapes are decoded; a lone surrogate or U+0000 becomes U+FFFD, and the text's source is kept (DRIFT_TEXT).
+ * - Null members of lists are dropped and counted (DRIFT_NULL_ELEMENT); a missing list is an empty one. A member that is there twice:
+ *   the last one counts (DRIFT_TYPE). Undocumented enum values are stored and counted.
+ * - Members that the registry does not know are kept (DRIFT_UNKNOWN_FIELD).
+ * "Kept" means in _extra, one flat JSON object whose keys are paths: {"newField":1,"customer.email":"x","items[3].sku.colour":null}. Numbers
+ * that a JSON value of BigQuery cannot hold exactly are texts there. At most 1,024 values, else the record is refused.
+ * _row_hash: XXH3-128 over the members in any order, white space aside, without null members and those that only one feed has. */
 #ifndef ST_RECORD_ENCODER_H
 #define ST_RECORD_ENCODER_H
 

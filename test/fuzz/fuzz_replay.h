@@ -1,5 +1,8 @@
-/* fuzz_replay.h - a plain main for a fuzz target: runs it over the files and folders of the command line, so that the
- * test run replays the corpus without a fuzzer. Only with -DFUZZ_REPLAY; libFuzzer brings a main of its own. */
+/* fuzz_replay.h - runs a fuzz target over files and folders, so that the corpus is replayed without a fuzzer.
+ *
+ * With -DFUZZ_REPLAY a target gets a plain main that takes them on the command line; a unit test defines
+ * FUZZ_REPLAY_IN_TEST, includes the target and calls replay itself. libFuzzer needs neither and brings a main of its
+ * own. */
 #ifndef ST_TEST_FUZZ_REPLAY_H
 #define ST_TEST_FUZZ_REPLAY_H
 
@@ -8,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
-#ifdef FUZZ_REPLAY
+#if defined(FUZZ_REPLAY) || defined(FUZZ_REPLAY_IN_TEST)
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +42,7 @@ static void replay_file(const char *path)
     replayed++;
 }
 
+/* Ends the process when a file is not there or an input shows a fault; `replayed` counts. */
 static void replay(const char *path)
 {
     DIR *folder = opendir(path);
@@ -56,6 +60,7 @@ static void replay(const char *path)
     closedir(folder);
 }
 
+#ifdef FUZZ_REPLAY
 int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
@@ -63,6 +68,7 @@ int main(int argc, char **argv)
     printf("%d inputs\n", replayed);
     return replayed == 0;
 }
+#endif
 #endif
 
 #endif

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Runs unit test programs one after the other, each in its own temp folder with a time limit; prints one line per program.
 set -u
-here=$(pwd); failed=0; passed=0
+here=$(pwd)
+failed=0
+passed=0
 : "${UNIT_TIMEOUT:=120}"
+# gRPC's and DuckDB's libraries are not instrumented: hand-overs inside them look like races to ThreadSanitizer.
+export TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=$here/test/tsan.supp ${TSAN_OPTIONS:-}"
 for bin in "$@"; do
     dir=$(mktemp -d)
     program=$(realpath "$bin")

@@ -21,7 +21,7 @@ struct members {
     struct buf names;
 };
 
-static void copy_value(struct buf *out, struct cursor *cursor);
+static void copy_value(struct buf *out, struct cursor *cursor, const char **ret_replaced);
 
 static int by_name(const void *a, const void *b)
 {
@@ -77,7 +77,7 @@ static void mark_replaced(struct members *members)
         qsort(members->items, members->count, sizeof *members->items, by_order);
 }
 
-static void copy_object(struct buf *out, struct cursor *cursor)
+static void copy_object(struct buf *out, struct cursor *cursor, const char **ret_replaced)
 {
     struct members members = {0};
     gather(&members, cursor);
@@ -85,13 +85,15 @@ static void copy_object(struct buf *out, struct cursor *cursor)
     char separator = '{';
     for (size_t i = 0; i < members.count; i++) {
         const struct member *member = &members.items[i];
-        if (member->replaced)
+        if (member->replaced) {
+            *ret_replaced = member->whole.ptr;
             continue;
+        }
         struct cursor inner;
         cursor_init(&inner, member->value);
         buf_append_char(out, separator);
         buf_append_slice(out, member->whole);
-        copy_value(out, &inner);
+        copy_value(out, &inner, ret_replaced);
         separator = ',';
     }
     if (separator == '{')
@@ -101,14 +103,14 @@ static void copy_object(struct buf *out, struct cursor *cursor)
     free(members.items);
 }
 
-static void copy_array(struct buf *out, struct cursor *cursor)
+static void copy_array(struct buf *out, struct cursor *cursor, const char **ret_replaced)
 {
     bool more = token_enter(cursor) && *cursor->at != ']';
     buf_append_char(out, '[');
     if (!more)
         cursor->at++;
     while (more) {
-        copy_value(out, cursor);
+        copy_value(out, cursor, ret_replaced);
         BUG_ON(!token_next(cursor, ']', &more));
         if (more)
             buf_append_char(out, ',');
@@ -117,15 +119,15 @@ static void copy_array(struct buf *out, struct cursor *cursor)
     buf_append_char(out, ']');
 }
 
-static void copy_value(struct buf *out, struct cursor *cursor)
+static void copy_value(struct buf *out, struct cursor *cursor, const char **ret_replaced)
 {
     const char *start = cursor->at;
     switch (token_peek(cursor)) {
     case TOKEN_OBJECT:
-        copy_object(out, cursor);
+        copy_object(out, cursor, ret_replaced);
         break;
     case TOKEN_ARRAY:
-        copy_array(out, cursor);
+        copy_array(out, cursor, ret_replaced);
         break;
     default:
         BUG_ON(!token_skip(cursor));
@@ -134,10 +136,12 @@ static void copy_value(struct buf *out, struct cursor *cursor)
     }
 }
 
-void json_dedupe(struct buf *out, struct slice value)
+const char *json_dedupe(struct buf *out, struct slice value)
 {
     struct cursor cursor;
+    const char *replaced = NULL;
     cursor_init(&cursor, value);
     token_space(&cursor);
-    copy_value(out, &cursor);
+    copy_value(out, &cursor, &replaced);
+    return replaced;
 }

@@ -4,7 +4,8 @@
 
 #include "base/buf.h"
 
-/* Appends the checked JSON value without the members that a later one of the same name replaces, at any depth. */
-void json_dedupe(struct buf *out, struct slice value);
+/* Appends the checked JSON value without the members that a later one of the same name replaces, at any depth.
+ * Returns where in `value` such a member stands, NULL when there is none. */
+const char *json_dedupe(struct buf *out, struct slice value);
 
 #endif

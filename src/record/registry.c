@@ -5,9 +5,13 @@
  * bookkeeping columns behind them are ours and stand here. Immutable after registry_load; any thread may read. */
 #include "record/registry.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "dedupe.h"
 #include "registry_load.h"
+#include "tokenizer.h"
 
 enum { REGISTRY_MAX_BYTES = 4 * 1024 * 1024, STAGE_EXPIRATION_DAYS = 7, REGISTRY_MAX_PAGE_SIZE = 5000 };
 
@@ -318,9 +322,66 @@ static bool load_entities(struct load *load, struct registry *registry, struct j
     return true;
 }
 
+static bool read_file(const char *path, struct buf *out, struct error *err)
+{
+    char piece[16384];
+    size_t n;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return error_errno(err, errno, "cannot open '%s'", path);
+    while (out->len <= REGISTRY_MAX_BYTES && (n = fread(piece, 1, sizeof piece, file)) > 0)
+        buf_append(out, piece, n);
+    bool failed = ferror(file);
+    int problem = errno;
+    fclose(file);
+    if (failed)
+        return error_errno(err, problem, "cannot read '%s'", path);
+    if (out->len > REGISTRY_MAX_BYTES)
+        return error_set(err, ERROR_PERMANENT, "registry", "'%s' is larger than %d bytes", path, REGISTRY_MAX_BYTES);
+    return true;
+}
+
+/* json-c silently takes the last of two members of one name; here that would hide an entity. */
+static bool check_member_twins(struct slice text, const char *path, struct error *err)
+{
+    struct buf once = BUF_INIT;
+    struct cursor cursor;
+    bool good = true;
+    cursor_init(&cursor, text);
+    token_space(&cursor);
+    if (!token_skip(&cursor)) {
+        good = error_set(err, ERROR_PERMANENT, "registry", "%s: %s at byte %zu", path, cursor.problem,
+                         (size_t)(cursor.at - text.ptr));
+    } else {
+        const char *twin = json_dedupe(&once, text);
+        int line = 1;
+        for (const char *at = text.ptr; twin && at < twin; at++)
+            line += *at == '\n';
+        if (twin)
+            good =
+                error_set(err, ERROR_PERMANENT, "registry", "%s: line %d: the member stands there twice", path, line);
+    }
+    buf_release(&once);
+    return good;
+}
+
+static struct json_object *load_root(const char *path, struct error *err)
+{
+    struct buf text = BUF_INIT;
+    struct json_object *root = NULL;
+    if (read_file(path, &text, err))
+        root = json_parse(buf_slice(&text), path, err);
+    if (root && !check_member_twins(buf_slice(&text), path, err)) {
+        json_object_put(root);
+        root = NULL;
+    }
+    buf_release(&text);
+    return root;
+}
+
 struct registry *registry_load(const char *path, struct error *err)
 {
-    struct json_object *root = json_load_file(path, REGISTRY_MAX_BYTES, err);
+    struct json_object *root = load_root(path, err);
     if (!root)
         return NULL;
     struct registry *registry = xcalloc(1, sizeof *registry);

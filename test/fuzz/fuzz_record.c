@@ -2,7 +2,7 @@
  *
  * The first byte of the input chooses the entity, the rest is the record. What the encoder calls malformed json-c must
  * refuse too, and the other way round, but for what json-c takes although it is not JSON: NaN and Infinity, single
- * quotes, raw control characters and white space of other kinds. Row bytes are decoded by test code and compared with
+ * quotes, control characters, and numbers like "12.". Row bytes are decoded by test code and compared with
  * json-c's tree: texts by their bytes, integers by value (those that json-c saturates must be NULL), decimals by the
  * digits of the literal that json-c keeps, rounded by a second implementation. The registry is
  * config/schema_registry.json below $ST_ROOT or here. */

@@ -40,6 +40,8 @@ static void a_wrong_registry_is_refused_with_the_place(void **state)
         const char *text, *message;
     } cases[] = {
         {"[]", "r.json: must be an object"},
+        {"", "r.json is empty"},
+        {"{\n\"entities\":{\"x\":{},\n\"x\":{}}}", "r.json: line 2: the member stands there twice"},
         {"{}", "r.json: entities: missing"},
         {"{\"entity\":{}}", "r.json: entity: unknown member"},
         {"{\"entities\":{}}", "r.json: entities: must have 1 to 64 entities, not 0"},

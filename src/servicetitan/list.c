@@ -71,6 +71,9 @@ struct attempt {
     const struct st_list_request *request;
     const char *url;
     struct cancel *cancel;
+    bool only_envelope;  /* nobody looks at the records, so a try may always be repeated */
+    uint64_t generation; /* of the token that the last try carried */
+    uint64_t stale;      /* tokens up to this one were there when the first 401 came; 0 = none came */
     int64_t sent_at_us;
     struct buf error_body; /* of a reply that is no 200, its beginning */
     bool stopped;          /* by the caller or the page's record callback */
@@ -159,18 +162,15 @@ static bool wait_turn(struct attempt *attempt, struct error *err)
 static bool try_once(struct attempt *attempt, struct error *err)
 {
     struct secret *token = NULL;
-    uint64_t generation = 0;
     struct http_response response = HTTP_RESPONSE_INIT;
     page_reset(attempt->request->sink);
     buf_clear(&attempt->error_body);
     attempt->page_failed = attempt->stopped = false;
-    bool ok = wait_turn(attempt, err) && st_token_get(attempt->tenant, &token, &generation, attempt->cancel, err) &&
+    bool ok = wait_turn(attempt, err) &&
+              st_token_get(attempt->tenant, &token, &attempt->generation, attempt->cancel, err) &&
               send_with(attempt, token, &response, err) && judge(attempt, &response, err);
-    if (!ok) {
+    if (!ok)
         st_scrub(attempt->tenant, token, err);
-        if (response.status == 401)
-            st_token_refused(attempt->tenant, generation);
-    }
     secret_unref(token);
     http_response_release(&response);
     return ok;
@@ -200,25 +200,35 @@ static bool halve_page(const struct attempt *attempt, struct error *err)
  */
 static bool may_try_again(const struct attempt *attempt, const struct error *err, int retries)
 {
-    if (page_envelope(attempt->request->sink)->records > 0)
+    if (page_envelope(attempt->request->sink)->records > 0 && !attempt->only_envelope)
         return false;
     if (strcmp(err->code, "breaker_open") == 0)
         return retries > 0; /* nothing begun yet: the caller defers; in the middle of it: wait for the probe */
     return error_may_retry(err) || attempt->page_failed;
 }
 
+/* A 401 is final only when the refused token was asked for after the first 401; an older one may have ended while it
+ * waited. */
+static bool renews_token(struct attempt *attempt, const struct error *err)
+{
+    if (err->status != 401 || strcmp(err->code, "http_401") != 0)
+        return false;
+    bool fresh = attempt->stale > 0 && attempt->generation > attempt->stale;
+    uint64_t newest = st_token_refused(attempt->tenant, attempt->generation);
+    if (attempt->stale == 0)
+        attempt->stale = newest;
+    return !fresh;
+}
+
 static bool run_attempts(struct attempt *attempt, struct error *err)
 {
     struct backoff backoff;
     struct backoff_policy policy = BACKOFF_DEFAULT;
-    bool token_renewed = false;
     policy.max_retries = attempt->tenant->max_retries;
     backoff_init(&backoff, policy);
     while (!try_once(attempt, err)) {
-        if (err->status == 401 && strcmp(err->code, "http_401") == 0 && !token_renewed) {
-            token_renewed = true; /* once, at once, with the new token */
-            continue;
-        }
+        if (renews_token(attempt, err))
+            continue; /* at once, with the new token */
         if (!cancel_check(attempt->cancel, err) || halve_page(attempt, err) ||
             !may_try_again(attempt, err, backoff.retries) ||
             !st_retry_wait(attempt->tenant, &backoff, attempt->request->entity->name, attempt->cancel, err))
@@ -227,12 +237,12 @@ static bool run_attempts(struct attempt *attempt, struct error *err)
     return true;
 }
 
-bool st_list(struct st_tenant *tenant, const struct st_list_request *request, struct st_list_reply *ret,
-             struct cancel *cancel, struct error *err)
+static bool list(struct st_tenant *tenant, const struct st_list_request *request, bool only_envelope,
+                 struct st_list_reply *ret, struct cancel *cancel, struct error *err)
 {
     struct buf url = BUF_INIT;
     struct error local = ERROR_INIT;
-    struct attempt attempt = {.tenant = tenant, .request = request, .cancel = cancel};
+    struct attempt attempt = {.tenant = tenant, .request = request, .cancel = cancel, .only_envelope = only_envelope};
     build_url(&url, tenant, request);
     attempt.url = buf_cstr(&url);
     bool ok = run_attempts(&attempt, &local);
@@ -243,6 +253,12 @@ bool st_list(struct st_tenant *tenant, const struct st_list_request *request, st
     buf_release(&attempt.error_body);
     buf_release(&url);
     return ok;
+}
+
+bool st_list(struct st_tenant *tenant, const struct st_list_request *request, struct st_list_reply *ret,
+             struct cancel *cancel, struct error *err)
+{
+    return list(tenant, request, /* only_envelope */ false, ret, cancel, err);
 }
 
 /* ---- Counting
@@ -264,7 +280,7 @@ bool st_count(struct st_tenant *tenant, const struct entity *entity, const struc
         .entity = entity, .unfiltered = window == NULL, .page = 1, .page_size = 1, .sink = page};
     if (window)
         request.window = *window;
-    bool ok = st_list(tenant, &request, &reply, cancel, err);
+    bool ok = list(tenant, &request, /* only_envelope */ true, &reply, cancel, err);
     if (ok && reply.envelope.total_count < 0)
         ok = error_set(err, ERROR_PERMANENT, "no_total", "cannot count %s: the reply has no totalCount", entity->name);
     if (ok)

@@ -63,8 +63,9 @@ struct st_tenant {
 /* A token that is valid now, renewed when it must be. The caller unrefs *ret. */
 bool st_token_get(struct st_tenant *tenant, struct secret **ret, uint64_t *ret_generation, struct cancel *cancel,
                   struct error *err) MUST_CHECK;
-/* The API refused this token: the next st_token_get renews, unless somebody has done so since. */
-void st_token_refused(struct st_tenant *tenant, uint64_t generation);
+/* The API refused this token: the next st_token_get renews, unless somebody has done so since. Returns the newest
+ * generation there is. */
+uint64_t st_token_refused(struct st_tenant *tenant, uint64_t generation);
 
 /* ---- client.c ---- */
 /* Notes what a reply's Date header says about the server's clock. */

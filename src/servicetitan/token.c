@@ -208,10 +208,12 @@ bool st_token_get(struct st_tenant *tenant, struct secret **ret, uint64_t *ret_g
     return ok;
 }
 
-void st_token_refused(struct st_tenant *tenant, uint64_t generation)
+uint64_t st_token_refused(struct st_tenant *tenant, uint64_t generation)
 {
     pthread_mutex_lock(&tenant->token.mutex);
-    if (tenant->token.generation == generation)
+    uint64_t newest = tenant->token.generation;
+    if (newest == generation)
         tenant->token.expires_ms = 0;
     pthread_mutex_unlock(&tenant->token.mutex);
+    return newest;
 }

@@ -230,6 +230,24 @@ static int64_t elapsed_ms(struct fixture *f, bool expect_ok)
     return clock_mono_ms() - started_ms;
 }
 
+static void a_refusal_that_comes_late_drops_no_newer_token(void **state)
+{
+    struct fixture *f = *state;
+    struct secret *token = NULL;
+    uint64_t first = 0, second = 0, third = 0;
+    assert_true(st_token_get(f->client.tenant, &token, &first, NULL, &f->err));
+    secret_unref(token);
+    assert_int_equal(st_token_refused(f->client.tenant, first), first);
+    assert_true(st_token_get(f->client.tenant, &token, &second, NULL, &f->err));
+    secret_unref(token);
+    assert_true(second > first);
+    assert_int_equal(st_token_refused(f->client.tenant, first), second);
+    assert_true(st_token_get(f->client.tenant, &token, &third, NULL, &f->err));
+    secret_unref(token);
+    assert_int_equal(third, second);
+    assert_int_equal(f->fake->tokens_made, 2);
+}
+
 static void throttling_is_waited_for_in_three_forms(void **state)
 {
     struct fixture *f = *state;
@@ -477,6 +495,7 @@ int main(void)
         CASE(wrong_credentials_say_what_to_check),
         CASE(a_busy_token_endpoint_is_asked_again),
         CASE(many_threads_share_one_renewal_and_its_failure),
+        CASE(a_refusal_that_comes_late_drops_no_newer_token),
         CASE(throttling_is_waited_for_in_three_forms),
         CASE(throttling_beyond_patience_goes_to_the_caller),
         CASE(transient_failures_are_retried),

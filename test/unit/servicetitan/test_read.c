@@ -407,6 +407,44 @@ static void a_tie_that_never_settles_is_no_success(void **state)
     assert_int_equal(f->sink.window_count, 0);
 }
 
+/* With each pass one record leaves the instant and another one enters it: every pass is whole, no two are equal. */
+static void swap_members(struct fake_st *fake, const char *target)
+{
+    if (!strstr(target, "&page=1&") || !strstr(target, "000001Z"))
+        return;
+    for (size_t i = 0; i < 2; i++)
+        fake->records[i].created_us = FAKE_BASE_US + (fake->records[i].created_us == FAKE_BASE_US ? 5000000 : 0);
+}
+
+static void a_tie_whose_members_change_is_no_success(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 30; i++)
+        fake_add(f->fake, FAKE_BASE_US, FAKE_BASE_US);
+    f->fake->records[0].created_us += 5000000;
+    f->fake->before_list = swap_members;
+    f->request.range = (struct st_window){
+        .column = ST_CREATED_ON, .has_from = true, .has_to = true, .from_us = FAKE_BASE_US, .to_us = FAKE_BASE_US + 1};
+    assert_false(read_with(f, NULL));
+    assert_string_equal(f->err.code, "instant_unsettled");
+    f->fake->before_list = NULL;
+    read_all(f);
+    assert_int_equal(f->sink.count, 29);
+}
+
+static void a_cut_count_is_counted_again(void **state)
+{
+    struct fixture *f = *state;
+    int64_t count = 0;
+    for (int i = 0; i < 30; i++)
+        fake_add(f->fake, FAKE_BASE_US, FAKE_BASE_US);
+    fake_fault_list(f->fake,
+                    (struct fake_fault){.status = 0, .cut_bytes = SIZE_MAX - 1}); /* the last byte is missing */
+    assert_true(st_count(f->client.tenant, fake_entity(), NULL, &count, NULL, &f->err));
+    assert_int_equal(count, 30);
+    assert_int_equal(f->fake->list_requests, 2);
+}
+
 static void smaller_caps_are_noticed(void **state)
 {
     struct fixture *f = *state;
@@ -443,6 +481,28 @@ static void a_413_halves_the_page_for_good(void **state)
     f->sink.count = f->sink.window_count = 0;
     read_all(f);
     assert_int_equal(f->fake->max_page_asked, 50);
+}
+
+static const char incomplete[] = "{\"page\":1,\"pageSize\":7,\"hasMore\":false,\"totalCount\":3,\"data\":["
+                                 "{\"id\":1,\"createdOn\":\"2025-01-01T00:00:00Z\"}]}";
+
+static void a_reply_that_contradicts_itself_is_read_anew(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 3; i++)
+        fake_add(f->fake, FAKE_BASE_US + i, FAKE_BASE_US);
+    fake_fault_list(f->fake, (struct fake_fault){.status = 200, .body = incomplete});
+    f->request.range = (struct st_window){.column = ST_CREATED_ON, .has_from = true, .from_us = FAKE_BASE_US};
+    read_all(f);
+    assert_equals_source(f, NULL);
+    assert_int_equal(f->result.refetches, 1);
+    assert_int_equal(f->sink.dropped, 1);
+    for (int i = 0; i < 20; i++)
+        fake_fault_list(f->fake, (struct fake_fault){.status = 200, .body = incomplete});
+    assert_false(read_with(f, NULL));
+    assert_string_equal(f->err.code, "page_incomplete");
+    assert_int_equal(f->err.class, ERROR_RETRY);
+    assert_int_equal(f->result.requests, 6);
 }
 
 static void an_ignored_filter_is_an_error_and_no_data(void **state)
@@ -648,8 +708,11 @@ int main(void)
         CASE(records_of_the_future_are_found),
         CASE(ties_beyond_a_page_are_paged_and_verified),
         CASE(a_tie_that_never_settles_is_no_success),
+        CASE(a_tie_whose_members_change_is_no_success),
+        CASE(a_cut_count_is_counted_again),
         CASE(smaller_caps_are_noticed),
         CASE(a_413_halves_the_page_for_good),
+        CASE(a_reply_that_contradicts_itself_is_read_anew),
         CASE(an_ignored_filter_is_an_error_and_no_data),
         CASE(records_without_a_time_are_read_by_pages),
         CASE(edits_during_the_read_lose_nothing),

@@ -37,6 +37,7 @@ static int tear_down(void **state)
 static char *last(struct fixture *f, const struct table_schema *table)
 {
     struct buf out = BUF_INIT;
+    fake_sync(f->fake);
     size_t i = f->fake->row_count - 1;
     assert_true(f->fake->row_count > 0);
     row_view(&out, table->columns, table->column_count, slice_of(f->fake->rows[i], f->fake->lengths[i]));
@@ -104,6 +105,7 @@ static void foreign_bytes_cannot_break_a_request(void **state)
     quarantine.payload = slice_of(huge, 12 << 20);
     if (!events_quarantine(f->events, &quarantine, NULL, &err))
         fail_msg("%s", err.message);
+    fake_sync(f->fake);
     assert_true(f->fake->lengths[1] < BQ_APPEND_MAX_BYTES && f->fake->lengths[1] > 8000000);
     free(huge);
 }

@@ -67,6 +67,7 @@ static void await(struct fixture *f, uint64_t ticket)
     struct error err = ERROR_INIT;
     if (!bq_appender_wait(f->appender, ticket, NULL, &err))
         fail_msg("%s", err.message);
+    fake_sync(f->fake);
 }
 
 /* The text of a stored row: key, length, text. */
@@ -247,6 +248,7 @@ static void patience_ends(void **state)
     assert_false(bq_appender_wait(f->appender, add(f, "x"), NULL, &err));
     assert_int_equal(err.class, ERROR_RETRY);
     assert_string_equal(err.code, "unavailable");
+    fake_sync(f->fake);
     assert_true(f->fake->requests > 1 && f->fake->requests < 30);
 }
 

@@ -41,6 +41,7 @@ static char *last(struct fixture *f, const struct table_schema *table)
     size_t i = f->fake->row_count - 1;
     assert_true(f->fake->row_count > 0);
     row_view(&out, table->columns, table->column_count, slice_of(f->fake->rows[i], f->fake->lengths[i]));
+    fake_sync(f->fake);
     return buf_detach(&out);
 }
 
@@ -100,6 +101,7 @@ static void foreign_bytes_cannot_break_a_request(void **state)
     assert_true(events_quarantine(f->events, &quarantine, NULL, &err));
     expect(f, &table_quarantine, (const char *const[]){"payload_encoding=\"base64\"", "payload=\"//4=\"", "payload_bytes=2", NULL});
     assert_true(slice_is_utf8(slice_of(f->fake->rows[0], f->fake->lengths[0])));
+    fake_sync(f->fake);
     char *huge = xmalloc(12 << 20);
     memset(huge, 'x', 12 << 20);
     quarantine.payload = slice_of(huge, 12 << 20);

@@ -50,6 +50,7 @@ static uint64_t add_for(struct fixture *f, const char *text, bq_row_error_fn *fn
     struct buf row = BUF_INIT;
     struct error err = ERROR_INIT;
     uint64_t ticket = 0;
+    fake_sync(f->fake);
     row_put_string(&row, 0, slice_str(text));
     if (!bq_appender_add(f->appender, buf_slice(&row), 7, fn, user, &ticket, NULL, &err))
         fail_msg("%s", err.message);

@@ -5,7 +5,7 @@
 struct campaign {
     int64_t id, number, created_on, modified_on;
     int8_t active, is_default;
-    struct slice channel, business_unit, medium, source;
+    struct slice channel, business_unit, medium, source, other_medium, other_source;
     uint64_t extras;
 };
 
@@ -47,12 +47,6 @@ static void put_phones(struct st_out *out, const void *extras)
     st_raw(out, FORMS[*(const uint64_t *)extras >> 8 & 7]);
 }
 
-static void put_null(struct st_out *out, const void *base)
-{
-    (void)base;
-    ST_RAW(out, "null");
-}
-
 static const struct st_field FIELDS[] = {
     ST_FIELD("id", st_put_int, struct campaign, id),
     {ST_LIT("\"name\":"), put_name, 0},
@@ -62,10 +56,10 @@ static const struct st_field FIELDS[] = {
     ST_FIELD("isDefaultCampaign", st_put_bool, struct campaign, is_default),
     ST_FIELD("category", put_category, struct campaign, extras),
     ST_FIELD("source", put_word, struct campaign, source),
-    {ST_LIT("\"otherSource\":"), put_null, 0},
+    ST_FIELD("otherSource", put_word, struct campaign, other_source),
     ST_FIELD("businessUnit", put_word, struct campaign, business_unit),
     ST_FIELD("medium", put_word, struct campaign, medium),
-    {ST_LIT("\"otherMedium\":"), put_null, 0},
+    ST_FIELD("otherMedium", put_word, struct campaign, other_medium),
     ST_FIELD("campaignPhoneNumbers", put_phones, struct campaign, extras),
 };
 
@@ -79,14 +73,15 @@ static void write_campaign(struct st_out *out, const struct st_company *company,
         .created_on = v->created,
         .modified_on = v->modified,
         .active = v->active,
-        .is_default = v->index == 0               ? 1
-                      : st_random_percent(&r, 10) ? -1
-                                                  : 0,
-        .channel = st_word(&st_campaign_names, &r),
-        .extras = st_random_next(&changing),
     };
+    bool unknown = st_random_percent(&r, 10);
+    c.is_default = v->index == 0 ? 1 : unknown ? -1 : 0;
+    c.channel = st_word(&st_campaign_names, &r);
+    c.extras = st_random_next(&changing);
     c.business_unit = st_random_percent(&r, 50) ? st_word(&st_trades, &r) : SLICE_NULL;
     c.medium = st_random_percent(&changing, 60) ? st_word(&st_media, &changing) : SLICE_NULL;
+    c.other_source = st_random_percent(&changing, 10) ? SLICE_LIT("Flyer \\u201cA\\u201d") : SLICE_NULL;
+    c.other_medium = st_random_percent(&changing, 10) ? SLICE_LIT("Sidewalk") : SLICE_NULL;
     c.source = st_random_percent(&changing, 60) ? SLICE_LIT("Paid \\/ Search") : SLICE_NULL;
     st_put_fields(out, FIELDS, ST_COUNT(FIELDS), &c);
 }

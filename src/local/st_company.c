@@ -244,19 +244,17 @@ void st_location_address(const struct st_company *company, int64_t location, str
     struct st_random r = {st_mix(company->seed + 83, (uint64_t)location)};
     const struct st_town *town = &st_towns[st_random_below(&r, st_town_count)];
     bool canada = slice_eq_str(town->state, "QC");
-    *ret = (struct st_address){
-        .number = 1 + st_random_below(&r, 19999),
-        .street = st_word(&st_streets, &r),
-        .unit = st_random_percent(&r, 15) ? st_word(&st_units, &r) : SLICE_NULL,
-        .city = town->city,
-        .state = town->state,
-        .zip = town->zip,
-        .country = st_random_percent(&r, 3) ? SLICE_NULL
-                   : canada                 ? SLICE_LIT("CAN")
-                                            : SLICE_LIT("USA"),
-        .latitude = {(int64_t)town->latitude_e4 * 100 + st_random_below(&r, 90000), 6, 0, false},
-        .longitude = {(int64_t)town->longitude_e4 * 100 - st_random_below(&r, 90000), 6, 0, false},
-    };
+    ret->number = 1 + st_random_below(&r, 19999);
+    ret->street = st_word(&st_streets, &r);
+    ret->unit = st_random_percent(&r, 15) ? st_word(&st_units, &r) : SLICE_NULL;
+    ret->city = town->city;
+    ret->state = town->state;
+    ret->zip = town->zip;
+    ret->country = canada ? SLICE_LIT("CAN") : SLICE_LIT("USA");
+    if (st_random_percent(&r, 3))
+        ret->country = SLICE_NULL;
+    ret->latitude = (struct st_decimal){(int64_t)town->latitude_e4 * 100 + st_random_below(&r, 90000), 6, 0, false};
+    ret->longitude = (struct st_decimal){(int64_t)town->longitude_e4 * 100 - st_random_below(&r, 90000), 6, 0, false};
     if (st_random_percent(&r, 8))
         ret->latitude = ret->longitude = ST_NO_DECIMAL;
 }

@@ -190,7 +190,7 @@ static void derive_changing(struct estimate *e, const struct st_version *v, stru
     e->sold_by = e->status == SOLD ? st_employee(e->company, st_random_next(r)) : ST_NULL;
     e->recommended = st_random_percent(r, 30);
     e->change_order = st_random_percent(r, 2);
-    e->summary = st_random_percent(r, 70) ? st_text2(st_word(&st_complaints, r), st_word(&st_findings, r)) : ST_NO_TEXT;
+    e->summary = st_random_percent(r, 70) ? st_summary(r) : ST_NO_TEXT;
     e->extras = st_random_next(r);
     st_draw_lines(r, 5, &e->lines);
     e->subtotal = st_cents(e->lines.subtotal_cents);

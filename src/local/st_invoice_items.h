@@ -10,6 +10,7 @@ struct st_invoice {
     int64_t id, number, invoice_date, due_date, tax_zone_id, batch_id, batch_number, deposited_on, created_on,
         modified_on;
     int64_t adjustment_to_id, job_id, job_number, project_id, employee_modified_on, membership_id, paid_on;
+    int64_t budget_code_id, material_sku_id;
     int8_t active;
     struct st_text sync_status, term_name, created_by, job_type, commission_date, sent_status, review_status, summary,
         import_id, export_id, configuration;

@@ -100,16 +100,10 @@ static void put_custom_fields(struct st_out *out, const void *extras)
     st_raw(out, (draw & 1023) == 0 ? SLICE_LIT("[null,{\"name\":\"a\",\"value\":\"b\"}]") : FORMS[draw & 3]);
 }
 
-static void put_null(struct st_out *out, const void *base)
-{
-    (void)base;
-    ST_RAW(out, "null");
-}
-
 static const struct st_field FIELDS[] = {
     ST_FIELD("id", st_put_int, struct st_invoice, id),
     ST_FIELD("syncStatus", st_put_text, struct st_invoice, sync_status),
-    {ST_LIT("\"budgetCodeId\":"), put_null, 0},
+    ST_FIELD("budgetCodeId", st_put_int, struct st_invoice, budget_code_id),
     ST_FIELD("referenceNumber", st_put_digits, struct st_invoice, number),
     ST_FIELD("invoiceDate", st_put_time, struct st_invoice, invoice_date),
     ST_FIELD("dueDate", st_put_time, struct st_invoice, due_date),
@@ -147,7 +141,7 @@ static const struct st_field FIELDS[] = {
     ST_FIELD("discountTotal", st_put_money, struct st_invoice, discount),
     ST_FIELD("importId", st_put_text, struct st_invoice, import_id),
     ST_FIELD("exportId", st_put_text, struct st_invoice, export_id),
-    {ST_LIT("\"materialSkuId\":"), put_null, 0},
+    ST_FIELD("materialSkuId", st_put_int, struct st_invoice, material_sku_id),
     ST_FIELD("membershipId", st_put_int, struct st_invoice, membership_id),
     ST_FIELD("paidOn", st_put_time, struct st_invoice, paid_on),
     ST_FIELD("invoiceConfiguration", st_put_text, struct st_invoice, configuration),
@@ -221,7 +215,7 @@ static void derive_changing(struct st_invoice *i, const struct st_version *v, st
     i->export_id = sync == 2 ? st_text1(SLICE_LIT("exp-0a1b")) : ST_NO_TEXT;
     i->sent_status = st_text1(SENT[st_random_below(r, ST_COUNT(SENT))]);
     i->review_status = st_text1(REVIEW[st_random_below(r, ST_COUNT(REVIEW))]);
-    i->summary = st_random_percent(r, 80) ? st_text2(st_word(&st_complaints, r), st_word(&st_findings, r)) : ST_NO_TEXT;
+    i->summary = st_random_percent(r, 80) ? st_summary(r) : ST_NO_TEXT;
     i->extras = st_random_next(r);
     derive_money(i, r);
 }

@@ -64,7 +64,7 @@ static void derive_stable(struct job *job, const struct st_version *v, struct st
 {
     const struct st_company *c = job->company;
     job->project_id = optional(r, 12, 9000000);
-    job->appointment_count = 1 + (st_random_below(r, 10) == 0) + (st_random_below(r, 20) == 0);
+    job->appointment_count = st_random_percent(r, 10) ? 2 : st_random_percent(r, 5) ? 3 : 1;
     job->first_appointment_id = 2 * job->id + 1;
     job->last_appointment_id = job->first_appointment_id + 2 * (job->appointment_count - 1);
     job->recall_for_id = v->index > 100 && st_random_percent(r, 2) ? st_company_id(c, ST_JOBS, v->index - 97) : ST_NULL;
@@ -98,9 +98,7 @@ static void derive_changing(struct job *job, const struct st_version *v, struct 
     job->sold_by_id = st_random_percent(r, 35) ? st_employee(job->company, st_random_next(r)) : ST_NULL;
     uint32_t po = st_random_below(r, 50);
     job->customer_po = po == 0 ? ST_NO_TEXT : st_text1(po < 4 ? SLICE_LIT("PO \\\"77-B\\\"") : SLICE_LIT(""));
-    job->summary = st_random_percent(r, 5)
-                       ? ST_NO_TEXT
-                       : st_text3(st_word(&st_complaints, r), st_word(&st_findings, r), st_word(&st_findings, r));
+    job->summary = st_random_percent(r, 5) ? ST_NO_TEXT : st_summary(r);
     uint32_t form = st_random_below(r, 40);
     if (form == 0)
         job->total = ST_NO_DECIMAL;

@@ -133,8 +133,8 @@ static void derive_time(struct pay_item *p, const struct st_version *v, uint32_t
 
 static void derive_pay(struct pay_item *p, struct st_random *r)
 {
-    p->amount =
-        (struct st_decimal){(int64_t)st_random_below(r, 900000) - (st_random_percent(r, 4) ? 900000 : 0), 4, 0, false};
+    int64_t refund = st_random_percent(r, 4) ? 900000 : 0;
+    p->amount = (struct st_decimal){(int64_t)st_random_below(r, 900000) - refund, 4, 0, false};
     if (st_random_percent(r, 50))
         p->amount = st_cents(p->amount.units / 100);
     else
@@ -165,7 +165,7 @@ static void derive_rest(struct pay_item *p, const struct st_company *c, const st
     bool labor = st_random_percent(r, 25);
     p->labor_type_id = labor ? 17 : ST_NULL;
     p->labor_type_code = labor ? st_text1(SLICE_LIT("JRN")) : ST_NO_TEXT;
-    p->budget_code_id = ST_NULL;
+    p->budget_code_id = st_random_percent(r, 3) ? 88 : ST_NULL;
     p->prevailing_wage = st_random_percent(r, 3) ? 1 : st_random_percent(r, 10) ? -1 : 0;
 }
 

@@ -214,11 +214,11 @@ static void read_customer(struct reading *reading, const char *name, const char 
 static void read_sort(struct reading *reading, const char *name, const char *value)
 {
     struct st_query *query = reading->query;
-    query->descending = value[0] == '-';
     const char *field = value[0] == '-' || value[0] == '+' ? value + 1 : value;
     bool by_index = strcasecmp(field, "Id") == 0 || strcasecmp(field, "CreatedOn") == 0;
     if (by_index || strcasecmp(field, "ModifiedOn") == 0) {
         query->sorted = true;
+        query->descending = value[0] == '-';
         query->order = by_index ? ST_BY_INDEX : ST_BY_MODIFIED;
     } else if (strcasecmp(field, "Name") == 0 || strcasecmp(field, "Priority") == 0) {
         fail(reading, 501, "The simulator cannot sort by this field.", name, value);

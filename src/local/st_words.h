@@ -28,4 +28,14 @@ static inline struct slice st_word(const struct st_words *words, struct st_rando
     return words->words[st_random_below(r, words->count)];
 }
 
+/* A complaint and one or two findings. Draws are made one after the other: the order of arguments is up to the
+ * compiler. */
+static inline struct st_text st_summary(struct st_random *r)
+{
+    struct slice complaint = st_word(&st_complaints, r);
+    struct slice first = st_word(&st_findings, r);
+    struct slice second = st_word(&st_findings, r);
+    return (struct st_text){{complaint, first, {" ", 1}, second}};
+}
+
 #endif

@@ -1,8 +1,8 @@
 /* append_error.c - failures of AppendRows, by gRPC code and StorageErrorCode, as one table (facts on BigQuery 1, 2).
  *
- * The order of the tries is what makes NOT_FOUND special: a table that exists may be unknown to the write service for a minute
- * or more after it was made, and a new column for minutes. A row is added only to tables that have been seen to exist,
- * so both are waited for. The default stream has no offsets: their codes cannot come. */
+ * The order of the tries is what makes NOT_FOUND special: a table that exists may be unknown to the write service for a
+ * minute or more after it was made, and a new column for minutes. A row is added only to tables that have been seen to
+ * exist, so both are waited for. The default stream has no offsets: their codes cannot come. */
 #include "append_error.h"
 
 #include "bigquery_storage.pb-c.h"
@@ -10,8 +10,18 @@
 #define STORAGE(name) GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__STORAGE_ERROR__STORAGE_ERROR_CODE__##name
 
 enum grpc_code {
-    CODE_OK = 0, CODE_CANCELLED = 1, CODE_UNKNOWN = 2, CODE_DEADLINE_EXCEEDED = 4, CODE_NOT_FOUND = 5, CODE_RESOURCE_EXHAUSTED = 8,
-    CODE_FAILED_PRECONDITION = 9, CODE_ABORTED = 10, CODE_INTERNAL = 13, CODE_UNAVAILABLE = 14, CODE_UNAUTHENTICATED = 16, CODE_ANY = -1,
+    CODE_OK = 0,
+    CODE_CANCELLED = 1,
+    CODE_UNKNOWN = 2,
+    CODE_DEADLINE_EXCEEDED = 4,
+    CODE_NOT_FOUND = 5,
+    CODE_RESOURCE_EXHAUSTED = 8,
+    CODE_FAILED_PRECONDITION = 9,
+    CODE_ABORTED = 10,
+    CODE_INTERNAL = 13,
+    CODE_UNAVAILABLE = 14,
+    CODE_UNAUTHENTICATED = 16,
+    CODE_ANY = -1,
 };
 
 static const struct {
@@ -47,7 +57,8 @@ enum append_action append_action(int grpc_code, int storage_code)
 int append_storage_code(struct slice status_bytes)
 {
     int code = 0;
-    Google__Rpc__Status *status = google__rpc__status__unpack(NULL, status_bytes.len, (const uint8_t *)status_bytes.ptr);
+    Google__Rpc__Status *status =
+        google__rpc__status__unpack(NULL, status_bytes.len, (const uint8_t *)status_bytes.ptr);
     for (size_t i = 0; status && code == 0 && i < status->n_details; i++) {
         const Google__Protobuf__Any *any = status->details[i];
         if (!any->type_url || !strstr(any->type_url, "google.cloud.bigquery.storage.v1.StorageError"))

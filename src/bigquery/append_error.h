@@ -8,9 +8,9 @@
 enum append_action {
     APPEND_RETRY,     /* reopen and resend */
     APPEND_THROTTLED, /* the same, more slowly and with more patience */
-    APPEND_YOUNG,     /* the table or a column is not known to the write service yet: resend, with patience of its own */
-    APPEND_REFRESH,   /* the token was refused: once more with a new one */
-    APPEND_FAIL,      /* the same request will fail again */
+    APPEND_YOUNG,   /* the table or a column is not known to the write service yet: resend, with patience of its own */
+    APPEND_REFRESH, /* the token was refused: once more with a new one */
+    APPEND_FAIL,    /* the same request will fail again */
 };
 
 /* gRPC code and StorageErrorCode (0 = none) to what is done about it. */

@@ -1,7 +1,8 @@
 /* batch.c - rows gathered in the form in which they travel.
  *
- * An AppendRowsRequest is written by hand, head and rows apart: packing megabytes through generated code would copy every row
- * twice more. Rows are kept as field 1 of ProtoRows from the start, so that the body is one piece of memory. */
+ * An AppendRowsRequest is written by hand, head and rows apart: packing megabytes through generated code would copy
+ * every row twice more. Rows are kept as field 1 of ProtoRows from the start, so that the body is one piece of memory.
+ */
 #include "batch.h"
 
 #include <stdlib.h>

@@ -22,12 +22,12 @@ struct batch {
     struct batch *next;      /* the appender's list, by tickets */
     struct batch *next_sent; /* the connection's list, by time of sending */
     enum batch_state state;
-    bool in_send;            /* the sender reads its bytes without the lock */
+    bool in_send; /* the sender reads its bytes without the lock */
     uint64_t first_ticket, last_ticket;
-    struct buf rows;         /* ProtoRows: field 1 of every row */
+    struct buf rows; /* ProtoRows: field 1 of every row */
     struct batch_row *items;
     size_t count, cap;
-    size_t bytes;            /* of rows as counted against the pipeline; does not change when rows are refused */
+    size_t bytes; /* of rows as counted against the pipeline; does not change when rows are refused */
 };
 
 struct batch *batch_new(uint64_t first_ticket);
@@ -38,7 +38,8 @@ bool batch_is_full(const struct batch *batch, size_t row_len);
 /* Takes out the rows whose mark is set. */
 void batch_drop(struct batch *batch, const bool *drop);
 
-/* The request without its rows: the rows' bytes follow it. `stream` and `descriptor`: on the first request of a connection, else SLICE_NULL. */
+/* The request without its rows: the rows' bytes follow it. `stream` and `descriptor`: on the first request of a
+ * connection, else SLICE_NULL. */
 void append_request_head(struct buf *out, struct slice stream, struct slice descriptor, size_t rows_bytes);
 
 #endif

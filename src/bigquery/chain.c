@@ -1,16 +1,17 @@
 /* chain.c - changes of one target, one after the other in the whole fleet (design 7).
  *
- * BigQuery's job ids are the lock: change n is the job st_<dataset>_<target>_<n>, and an id can be taken once. The walker goes from
- * the last change that it knows to have ended: is job n there, then it waits for its end and records it; if not, it takes the
- * result of find n, inserts job n with what that names, and then does the same, whoever's insert came first. Nobody inserts n
- * before n-1 was seen DONE and its event is durable, because find n leaves out the runs that recorded changes name. A 404
- * means only "not yet".
+ * BigQuery's job ids are the lock: change n is the job st_<dataset>_<target>_<n>, and an id can be taken once. The
+ * walker goes from the last change that it knows to have ended: is job n there, then it waits for its end and records
+ * it; if not, it takes the result of find n, inserts job n with what that names, and then does the same, whoever's
+ * insert came first. Nobody inserts n before n-1 was seen DONE and its event is durable, because find n leaves out the
+ * runs that recorded changes name. A 404 means only "not yet".
  *
- * In a process one caller walks for all (`led`); the others wait until a change that holds their run has ended. A walker that fails
- * takes its own error and leaves the walk to the next. What the walker knows is kept between walks.
+ * In a process one caller walks for all (`led`); the others wait until a change that holds their run has ended. A
+ * walker that fails takes its own error and leaves the walk to the next. What the walker knows is kept between walks.
  *
- * A change that fails for the weather spends its number, and the next tries the same runs. One that fails for its rows is followed
- * by one with half of its runs, until a run stands alone: that run is withdrawn and rejected, nobody else. */
+ * A change that fails for the weather spends its number, and the next tries the same runs. One that fails for its rows
+ * is followed by one with half of its runs, until a run stands alone: that run is withdrawn and rejected, nobody else.
+ */
 #include "chain.h"
 
 #include <stdio.h>
@@ -39,10 +40,10 @@ struct chain {
     bool led;
     struct waiter *waiters;
     /* The leader's; handed on under the mutex by `led`. */
-    int64_t known;     /* the last change seen DONE and recorded; -1 = not yet looked */
-    size_t limit;      /* at most so many runs in the next change; 0 = no limit */
-    int find;          /* the find of the next change that is worth a look */
-    int weather;       /* transient failures in a row */
+    int64_t known; /* the last change seen DONE and recorded; -1 = not yet looked */
+    size_t limit;  /* at most so many runs in the next change; 0 = no limit */
+    int find;      /* the find of the next change that is worth a look */
+    int weather;   /* transient failures in a row */
     struct backoff pause;
 };
 
@@ -69,7 +70,8 @@ struct walk {
     struct cancel *cancel;
 };
 
-/* ---- State ------------------------------------------------------------------------------------------------------------- */
+/* ---- State
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t state_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -123,7 +125,8 @@ void warehouse_release(struct warehouse *w)
     w->state = NULL;
 }
 
-/* ---- Waiters ----------------------------------------------------------------------------------------------------------- */
+/* ---- Waiters
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void settle_ok(struct walk *walk, const char *run_id, struct merge_outcome outcome)
 {
@@ -154,7 +157,8 @@ static void settle_rejected(struct walk *walk, const char *run_id, int64_t numbe
     pthread_mutex_unlock(&walk->chain->mutex);
 }
 
-/* ---- A change that has ended ---------------------------------------------------------------------------------------------- */
+/* ---- A change that has ended
+ * ---------------------------------------------------------------------------------------------- */
 
 static void read_runs(struct ended *ended)
 {
@@ -185,12 +189,20 @@ static void ended_release(struct ended *ended)
 static bool record(struct walk *walk, const struct ended *ended, struct error *err)
 {
     const struct bq_job *job = &ended->job;
-    struct event_change event = {
-        .target = walk->chain->target, .job_id = ended->job_id, .number = ended->number,
-        .state = job->failed ? "failed" : "success", .started_us = job->start_us, .ended_us = job->end_us,
-        .error_code = job->failed ? job->job_error.code : NULL, .error_message = job->failed ? job->job_error.message : NULL,
-        .rows_inserted = job->inserted_rows, .rows_updated = job->updated_rows, .rows_deleted = job->deleted_rows,
-        .bytes_billed = job->bytes_billed, .run_ids = (const char *const *)ended->runs, .run_count = ended->run_count};
+    struct event_change event = {.target = walk->chain->target,
+                                 .job_id = ended->job_id,
+                                 .number = ended->number,
+                                 .state = job->failed ? "failed" : "success",
+                                 .started_us = job->start_us,
+                                 .ended_us = job->end_us,
+                                 .error_code = job->failed ? job->job_error.code : NULL,
+                                 .error_message = job->failed ? job->job_error.message : NULL,
+                                 .rows_inserted = job->inserted_rows,
+                                 .rows_updated = job->updated_rows,
+                                 .rows_deleted = job->deleted_rows,
+                                 .bytes_billed = job->bytes_billed,
+                                 .run_ids = (const char *const *)ended->runs,
+                                 .run_count = ended->run_count};
     return events_change(walk->w->events, &event, walk->cancel, err);
 }
 
@@ -215,7 +227,8 @@ static void settle_success(struct walk *walk, const struct ended *ended)
     const struct bq_job *job = &ended->job;
     struct change_plan plan = {0};
     int64_t find = json_int_at(job->resource, "configuration.labels.st_find", 1);
-    int64_t changed = job->affected_rows >= 0 ? job->affected_rows : job->inserted_rows + job->updated_rows + job->deleted_rows;
+    int64_t changed =
+        job->affected_rows >= 0 ? job->affected_rows : job->inserted_rows + job->updated_rows + job->deleted_rows;
     bool alone = ended->run_count == 1;
     bool by_rows = !alone && find > 0 && find <= CHAIN_MAX_FINDS &&
                    chain_find_again(walk->w, walk->entity, ended->number, (int)find, &plan, walk->cancel);
@@ -223,17 +236,22 @@ static void settle_success(struct walk *walk, const struct ended *ended)
     for (size_t i = 0; i < ended->run_count; i++) {
         size_t at = plan_index(&plan, ended->runs[i]);
         int64_t part = by_rows ? (at == SIZE_MAX ? 0 : plan.rows[at]) : 1;
-        settle_ok(walk, ended->runs[i],
-                  (struct merge_outcome){.change_number = ended->number, .runs_in_change = ended->run_count,
-                                         .rows_changed = alone ? changed : share(changed, part, whole),
-                                         .bytes_billed = alone ? job->bytes_billed : share(job->bytes_billed, part, whole)});
+        settle_ok(
+            walk, ended->runs[i],
+            (struct merge_outcome){.change_number = ended->number,
+                                   .runs_in_change = ended->run_count,
+                                   .rows_changed = alone ? changed : share(changed, part, whole),
+                                   .bytes_billed = alone ? job->bytes_billed : share(job->bytes_billed, part, whole)});
     }
     plan_release(&plan);
 }
 
 static bool withdraw(struct walk *walk, const char *run_id, struct error *err)
 {
-    struct event_staged event = {.run_id = run_id, .target = walk->chain->target, .lane = "live", .withdrawn = true,
+    struct event_staged event = {.run_id = run_id,
+                                 .target = walk->chain->target,
+                                 .lane = "live",
+                                 .withdrawn = true,
                                  .announced_us = clock_wall_us()};
     return events_staged(walk->w->events, &event, walk->cancel, err);
 }
@@ -260,7 +278,8 @@ static bool pass_failure(struct walk *walk, const struct ended *ended, struct er
         return true;
     if (error_may_retry(reason) && ++chain->weather < CHAIN_MAX_WEATHER) {
         int64_t pause_ms = backoff_next_ms(&chain->pause, reason->wait_ms);
-        return cancel_sleep_ms(walk->cancel, pause_ms > 0 ? pause_ms : reason->wait_ms) || cancel_check(walk->cancel, err);
+        return cancel_sleep_ms(walk->cancel, pause_ms > 0 ? pause_ms : reason->wait_ms) ||
+               cancel_check(walk->cancel, err);
     }
     chain->weather = 0;
     if (err)
@@ -293,7 +312,8 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
     return ok;
 }
 
-/* ---- A change to be made --------------------------------------------------------------------------------------------------- */
+/* ---- A change to be made
+ * --------------------------------------------------------------------------------------------------- */
 
 static bool insert_change(struct walk *walk, int64_t number, const char *job_id, const struct change_plan *plan,
                           struct error *err)
@@ -304,13 +324,18 @@ static bool insert_change(struct walk *walk, int64_t number, const char *job_id,
     snprintf(find_text, sizeof find_text, "%d", plan->find);
     const struct bq_param params[] = {
         {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
-    const struct bq_label labels[] = {
-        {"st_step", "merge"}, {"st_entity", walk->entity->name}, {"st_change", number_text}, {"st_find", find_text},
-        {"st_run", plan->runs[0]}};
+    const struct bq_label labels[] = {{"st_step", "merge"},
+                                      {"st_entity", walk->entity->name},
+                                      {"st_change", number_text},
+                                      {"st_find", find_text},
+                                      {"st_run", plan->runs[0]}};
     struct buf sql = BUF_INIT;
     merge_sql(&sql, &walk->w->names, walk->entity, (const char *const *)plan->partitions, plan->partition_count,
               plan->staged_min_us, plan->staged_max_us);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1, .labels = labels,
+    struct bq_query query = {.sql = sql.ptr,
+                             .params = params,
+                             .param_count = 1,
+                             .labels = labels,
                              .label_count = sizeof labels / sizeof labels[0]};
     enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
     buf_release(&sql);
@@ -327,11 +352,14 @@ static bool look_for_fate(struct walk *walk, bool *ret_settled, struct error *er
     int64_t runs = fate.run_count > 0 ? fate.run_count : 1;
     if (fate.merged) {
         settle_ok(walk, run_id,
-                  (struct merge_outcome){.change_number = fate.change_number, .runs_in_change = (size_t)runs,
-                                         .rows_changed = fate.rows_changed / runs, .bytes_billed = fate.bytes_billed / runs});
+                  (struct merge_outcome){.change_number = fate.change_number,
+                                         .runs_in_change = (size_t)runs,
+                                         .rows_changed = fate.rows_changed / runs,
+                                         .bytes_billed = fate.bytes_billed / runs});
     } else if (fate.withdrawn) {
         struct error reason = ERROR_INIT;
-        error_set(&reason, ERROR_PERMANENT, "run_withdrawn", "cannot merge run '%s': it was rejected, see target_changes", run_id);
+        error_set(&reason, ERROR_PERMANENT, "run_withdrawn",
+                  "cannot merge run '%s': it was rejected, see target_changes", run_id);
         settle_rejected(walk, run_id, 0, &reason);
     }
     *ret_settled = fate.merged || fate.withdrawn;
@@ -369,7 +397,8 @@ static bool make_plan(struct walk *walk, int64_t number, struct change_plan *ret
             break;
     }
     if (spent.class == ERROR_NONE)
-        error_set(&spent, ERROR_RETRY, "find_spent", "could not find what to merge into '%s': all searches are spent", chain->target);
+        error_set(&spent, ERROR_RETRY, "find_spent", "could not find what to merge into '%s': all searches are spent",
+                  chain->target);
     if (err)
         *err = spent;
     return false;
@@ -386,14 +415,15 @@ static bool make_change(struct walk *walk, int64_t number, const char *job_id, s
     bool ok = true;
     if (plan.partition_count > CHANGE_MAX_PARTITIONS)
         ok = error_set(err, ERROR_PERMANENT, "too_many_partitions",
-                       "cannot merge into '%s': the keys stand in %zu partitions, and one job may touch %d", walk->chain->target,
-                       plan.partition_count, CHANGE_MAX_PARTITIONS);
+                       "cannot merge into '%s': the keys stand in %zu partitions, and one job may touch %d",
+                       walk->chain->target, plan.partition_count, CHANGE_MAX_PARTITIONS);
     ok = ok && insert_change(walk, number, job_id, &plan, err) && pass_change(walk, number, job_id, err);
     plan_release(&plan);
     return ok;
 }
 
-/* ---- The walk ---------------------------------------------------------------------------------------------------------------- */
+/* ---- The walk
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* Where the recorded events stand; the last change's failure still rules the next one. */
 static bool find_position(struct walk *walk, struct error *err)

@@ -1,8 +1,9 @@
-/* chain_find.c - the questions of the change chain: what waits to be merged and where, where the chain stands, what became of a run.
+/* chain_find.c - the questions of the change chain: what waits to be merged and where, where the chain stands, what
+ * became of a run.
  *
- * The search has a job id of its own, so that all workers which want to make the same change share one: its result names runs and
- * partitions, and stays right until the chain moves on, because only the chain changes the target. A search that failed, or whose
- * result has gone (BigQuery keeps results for a day), is repeated under the next id. */
+ * The search has a job id of its own, so that all workers which want to make the same change share one: its result
+ * names runs and partitions, and stays right until the chain moves on, because only the chain changes the target. A
+ * search that failed, or whose result has gone (BigQuery keeps results for a day), is repeated under the next id. */
 #include "chain.h"
 
 #include <stdio.h>
@@ -15,7 +16,8 @@
 enum { WAIT_SLACK_MS = 60000, CANCEL_WAIT_MS = 600000, ABSENT_LOOKS = 20, ABSENT_PAUSE_MS = 500 };
 #define FIND_USABLE_US (20 * INT64_C(3600000000))
 
-/* ---- Jobs -------------------------------------------------------------------------------------------------------------- */
+/* ---- Jobs
+ * -------------------------------------------------------------------------------------------------------------- */
 
 void chain_job_id(struct buf *out, const char *dataset, const char *target, int64_t number, int find)
 {
@@ -26,7 +28,8 @@ void chain_job_id(struct buf *out, const char *dataset, const char *target, int6
         buf_printf(out, "%d", find);
 }
 
-static bool wait_or_stop(struct warehouse *w, const char *job_id, struct bq_job *ret, struct cancel *cancel, struct error *err)
+static bool wait_or_stop(struct warehouse *w, const char *job_id, struct bq_job *ret, struct cancel *cancel,
+                         struct error *err)
 {
     struct error problem = ERROR_INIT;
     bool ok = bq_job_wait(w->client, job_id, w->client->job_timeout_ms + WAIT_SLACK_MS, ret, cancel, &problem);
@@ -52,7 +55,8 @@ bool chain_wait(struct warehouse *w, const char *job_id, struct bq_job *ret, str
     return error_set(err, ERROR_RETRY, "job_lost", "could not find job '%s', whose id is taken", job_id);
 }
 
-/* ---- Plans -------------------------------------------------------------------------------------------------------------- */
+/* ---- Plans
+ * -------------------------------------------------------------------------------------------------------------- */
 
 void plan_release(struct change_plan *plan)
 {
@@ -76,7 +80,8 @@ size_t plan_index(const struct change_plan *plan, const char *run_id)
 
 static void plan_add_run(struct change_plan *plan, const struct bq_result *result, size_t row, const char *run_id)
 {
-    int64_t staged_min = bq_result_int(result, row, "staged_min", 0), staged_max = bq_result_int(result, row, "staged_max", 0);
+    int64_t staged_min = bq_result_int(result, row, "staged_min", 0),
+            staged_max = bq_result_int(result, row, "staged_max", 0);
     plan->rows[plan->run_count] = bq_result_int(result, row, "row_count", 0);
     plan->runs[plan->run_count++] = xstrdup(run_id);
     if (staged_min != 0 && (plan->staged_min_us == 0 || staged_min < plan->staged_min_us))
@@ -107,7 +112,8 @@ bool plan_read(const struct bq_result *result, struct change_plan *ret, struct e
     return true;
 }
 
-/* ---- Find --------------------------------------------------------------------------------------------------------------- */
+/* ---- Find
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static bool insert_find(struct warehouse *w, const struct entity *entity, const char *job_id, struct cancel *cancel,
                         struct error *err)
@@ -163,8 +169,8 @@ out:
     return ok;
 }
 
-bool chain_find_again(struct warehouse *w, const struct entity *entity, int64_t number, int find, struct change_plan *ret,
-                      struct cancel *cancel)
+bool chain_find_again(struct warehouse *w, const struct entity *entity, int64_t number, int find,
+                      struct change_plan *ret, struct cancel *cancel)
 {
     struct buf job_id = BUF_INIT;
     chain_job_id(&job_id, w->names.raw, entity->target.name, number, find);
@@ -173,7 +179,8 @@ bool chain_find_again(struct warehouse *w, const struct entity *entity, int64_t 
     return ok;
 }
 
-/* ---- Recorded events -------------------------------------------------------------------------------------------------------- */
+/* ---- Recorded events
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void head_sql(struct buf *out, const struct warehouse_names *names)
 {
@@ -185,16 +192,20 @@ static void head_sql(struct buf *out, const struct warehouse_names *names)
 
 static void fate_sql(struct buf *out, const struct warehouse_names *names)
 {
-    buf_append_str(out, "SELECT 'merged' AS kind, c.change_number, ARRAY_LENGTH(c.run_ids) AS run_count, c.bytes_billed,\n"
-                        "  c.rows_inserted + c.rows_updated + c.rows_deleted AS rows_changed\nFROM ");
+    buf_append_str(out,
+                   "SELECT 'merged' AS kind, c.change_number, ARRAY_LENGTH(c.run_ids) AS run_count, c.bytes_billed,\n"
+                   "  c.rows_inserted + c.rows_updated + c.rows_deleted AS rows_changed\nFROM ");
     sql_table(out, names->project, names->logs, "target_changes");
-    buf_append_str(out, " AS c\nWHERE c.target = @target AND c.state = 'success' AND @run IN UNNEST(c.run_ids)\nUNION ALL\n"
-                        "SELECT 'withdrawn' AS kind, 0 AS change_number, 0 AS run_count, 0 AS bytes_billed, 0 AS rows_changed\nFROM ");
+    buf_append_str(
+        out,
+        " AS c\nWHERE c.target = @target AND c.state = 'success' AND @run IN UNNEST(c.run_ids)\nUNION ALL\n"
+        "SELECT 'withdrawn' AS kind, 0 AS change_number, 0 AS run_count, 0 AS bytes_billed, 0 AS rows_changed\nFROM ");
     sql_table(out, names->project, names->logs, "staged_runs");
     buf_append_str(out, " AS s\nWHERE s.target = @target AND s.run_id = @run AND s.withdrawn");
 }
 
-bool chain_read_head(struct warehouse *w, const char *target, struct chain_head *ret, struct cancel *cancel, struct error *err)
+bool chain_read_head(struct warehouse *w, const char *target, struct chain_head *ret, struct cancel *cancel,
+                     struct error *err)
 {
     const struct bq_param params[] = {{.name = "target", .type = BQ_PARAM_STRING, .string = target}};
     struct buf sql = BUF_INIT;
@@ -247,7 +258,8 @@ bool chain_read_fate(struct warehouse *w, const char *target, const char *run_id
     return true;
 }
 
-void chain_each_sql(const struct warehouse_names *names, void (*fn)(void *user, const char *name, const char *sql), void *user)
+void chain_each_sql(const struct warehouse_names *names, void (*fn)(void *user, const char *name, const char *sql),
+                    void *user)
 {
     struct buf sql = BUF_INIT;
     head_sql(&sql, names);

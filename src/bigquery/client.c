@@ -1,8 +1,9 @@
 /* client.c - BigQuery REST v2: the authorised exchange with its retries, datasets and tables.
  *
- * Every request of this client may be sent twice: reads change nothing, jobs have ids of ours, datasets and tables answer 409. So an
- * ambiguous failure is simply tried again, and the id settles what happened. A quota that needs minutes is not waited
- * for here: the caller gets THROTTLED with the wait. Threads borrow connections from a pool of REST_MAX_CONNECTIONS. */
+ * Every request of this client may be sent twice: reads change nothing, jobs have ids of ours, datasets and tables
+ * answer 409. So an ambiguous failure is simply tried again, and the id settles what happened. A quota that needs
+ * minutes is not waited for here: the caller gets THROTTLED with the wait. Threads borrow connections from a pool of
+ * REST_MAX_CONNECTIONS. */
 #include "bigquery/client.h"
 
 #include <stdlib.h>
@@ -23,10 +24,12 @@ static const struct backoff_policy retry_policy = {250, 16000, 25, 6};
 
 struct bq_client *bq_client_new(const struct bq_options *options, struct error *err)
 {
-    const char *base = options->rest_base && options->rest_base[0] ? options->rest_base : "https://bigquery.googleapis.com";
+    const char *base =
+        options->rest_base && options->rest_base[0] ? options->rest_base : "https://bigquery.googleapis.com";
     const char *refusal = http_url_refusal(base);
     if (refusal) {
-        error_set(err, ERROR_PERMANENT, "config_value", "cannot use '%s' as the address of BigQuery: %s", base, refusal);
+        error_set(err, ERROR_PERMANENT, "config_value", "cannot use '%s' as the address of BigQuery: %s", base,
+                  refusal);
         return NULL;
     }
     if (!options->project || !options->project[0]) {
@@ -81,8 +84,12 @@ static bool exchange(struct bq_client *client, const struct bq_call *call, struc
     if (!ok)
         return false;
     buf_printf(&url, "%s%s", client->base, call->path);
-    struct http_request request = {.method = call->method, .url = url.ptr, .body = call->body, .cancel = cancel,
-                                   .timeout_ms = REST_TIMEOUT_MS, .max_body_bytes = REST_MAX_BODY_BYTES};
+    struct http_request request = {.method = call->method,
+                                   .url = url.ptr,
+                                   .body = call->body,
+                                   .cancel = cancel,
+                                   .timeout_ms = REST_TIMEOUT_MS,
+                                   .max_body_bytes = REST_MAX_BODY_BYTES};
     add_header(&request, "Accept", SLICE_LIT("application/json"));
     if (call->body.ptr)
         add_header(&request, "Content-Type", SLICE_LIT("application/json"));
@@ -126,7 +133,8 @@ static bool try_once(struct bq_client *client, const struct bq_call *call, struc
             err->wait_ms = response.retry_after_ms;
         goto out;
     }
-    if (!answered && response.body.len > 0 && !(json = json_parse(buf_slice(&response.body), "BigQuery's answer", err))) {
+    if (!answered && response.body.len > 0 &&
+        !(json = json_parse(buf_slice(&response.body), "BigQuery's answer", err))) {
         /* The body of a success is Google's own; a broken one was cut on the way. */
         ok = error_prefix(err, "%s", call->what);
         if (err)
@@ -164,7 +172,8 @@ bool bq_rest(struct bq_client *client, const struct bq_call *call, struct cancel
     }
 }
 
-void bq_job_path(struct buf *out, const struct bq_client *client, const char *prefix, const char *job_id, const char *suffix)
+void bq_job_path(struct buf *out, const struct bq_client *client, const char *prefix, const char *job_id,
+                 const char *suffix)
 {
     buf_append_str(out, prefix);
     buf_append_url_escaped(out, slice_str(job_id));
@@ -198,7 +207,8 @@ bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char
     buf_append_str(&body, ",\"description\":");
     buf_append_json_string(&body, slice_str(description ? description : ""));
     buf_append_char(&body, '}');
-    ok = bq_rest(client, &(struct bq_call){"POST", "/datasets", buf_slice(&body), what, 409}, NULL, &status, &answer, err);
+    ok = bq_rest(client, &(struct bq_call){"POST", "/datasets", buf_slice(&body), what, 409}, NULL, &status, &answer,
+                 err);
     if (ok)
         *ret_created = status != 409; /* 409: somebody made it in between */
 out:

@@ -1,8 +1,10 @@
-/* ddl.c - every statement that makes the warehouse, from names and registry alone; and init, which runs those that are missing.
+/* ddl.c - every statement that makes the warehouse, from names and registry alone; and init, which runs those that are
+ * missing.
  *
- * The order is the order of dependence: datasets, event tables, their views, then per entity the target, the stage and the
- * flattened view of live rows. What exists is found by tables.get, which costs no statement; a view whose text differs is replaced, because
- * a view holds no data; a table is only ever added to: columns that the registry has and the table lacks are added. */
+ * The order is the order of dependence: datasets, event tables, their views, then per entity the target, the stage and
+ * the flattened view of live rows. What exists is found by tables.get, which costs no statement; a view whose text
+ * differs is replaced, because a view holds no data; a table is only ever added to: columns that the registry has and
+ * the table lacks are added. */
 #include "bigquery/warehouse.h"
 
 #include <stdlib.h>
@@ -11,7 +13,8 @@
 
 enum { FLAT_MAX_DEPTH = 8, FLAT_NAME_BYTES = 300 };
 
-/* ---- Texts --------------------------------------------------------------------------------------------------------- */
+/* ---- Texts ---------------------------------------------------------------------------------------------------------
+ */
 
 /* `added`: for ALTER TABLE, where a column can be neither required nor have a default. */
 static void put_column(struct buf *out, const struct column *column, bool added)
@@ -124,7 +127,8 @@ static void view_query(struct buf *out, const struct warehouse_names *names, con
         log_view_sql(out, names, view);
 }
 
-/* ---- The list of objects --------------------------------------------------------------------------------------------- */
+/* ---- The list of objects
+ * --------------------------------------------------------------------------------------------- */
 
 struct object {
     enum { OBJECT_DATASET, OBJECT_TABLE, OBJECT_VIEW } kind;
@@ -139,9 +143,13 @@ static bool each_dataset(const struct warehouse_names *names, object_fn *fn, voi
 {
     const struct object datasets[] = {
         {.kind = OBJECT_DATASET, .dataset = names->raw, .description = "ServiceTitan records, one row per key"},
-        {.kind = OBJECT_DATASET, .dataset = names->stage, .description = "Rows of unfinished runs, and flattened views"},
+        {.kind = OBJECT_DATASET,
+         .dataset = names->stage,
+         .description = "Rows of unfinished runs, and flattened views"},
         {.kind = OBJECT_DATASET, .dataset = names->mart, .description = "Tables and views for analysts"},
-        {.kind = OBJECT_DATASET, .dataset = names->logs, .description = "Runs, sync state and other records of operation"},
+        {.kind = OBJECT_DATASET,
+         .dataset = names->logs,
+         .description = "Runs, sync state and other records of operation"},
     };
     for (size_t i = 0; i < sizeof datasets / sizeof datasets[0]; i++)
         if (!fn(user, &datasets[i]))
@@ -159,20 +167,27 @@ static bool each_log_object(const struct warehouse_names *names, object_fn *fn, 
     }
     for (size_t i = 0; i < log_view_count(); i++) {
         const struct log_view *view = log_view_at(i);
-        struct object object = {.kind = OBJECT_VIEW, .dataset = names->logs, .name = view->name,
-                                .description = view->description, .view = view};
+        struct object object = {.kind = OBJECT_VIEW,
+                                .dataset = names->logs,
+                                .name = view->name,
+                                .description = view->description,
+                                .view = view};
         if (!fn(user, &object))
             return false;
     }
     return true;
 }
 
-static bool each_entity_object(const struct warehouse_names *names, const struct entity *entity, object_fn *fn, void *user)
+static bool each_entity_object(const struct warehouse_names *names, const struct entity *entity, object_fn *fn,
+                               void *user)
 {
     const struct object objects[] = {
         {.kind = OBJECT_TABLE, .dataset = names->raw, .name = entity->target.name, .table = &entity->target},
         {.kind = OBJECT_TABLE, .dataset = names->stage, .name = entity->stage.name, .table = &entity->stage},
-        {.kind = OBJECT_VIEW, .dataset = names->stage, .name = entity->name, .description = entity->description,
+        {.kind = OBJECT_VIEW,
+         .dataset = names->stage,
+         .name = entity->name,
+         .description = entity->description,
          .entity = entity},
     };
     for (size_t i = 0; i < sizeof objects / sizeof objects[0]; i++)
@@ -246,7 +261,8 @@ void ddl_release(struct ddl *ddl)
     *ddl = (struct ddl){NULL, 0};
 }
 
-/* ---- Init -------------------------------------------------------------------------------------------------------------- */
+/* ---- Init
+ * -------------------------------------------------------------------------------------------------------------- */
 
 struct init {
     struct warehouse *w;
@@ -362,7 +378,8 @@ bool warehouse_is_ready(struct warehouse *w, bool *ret, struct error *err)
         struct json_object *resource = NULL;
         const struct entity *entity = i > 0 ? registry_at(w->registry, i - 1) : NULL;
         const char *last_view = log_view_at(log_view_count() - 1)->name;
-        if (!bq_table_get(w->client, entity ? w->names.stage : w->names.logs, entity ? entity->name : last_view, &resource, err))
+        if (!bq_table_get(w->client, entity ? w->names.stage : w->names.logs, entity ? entity->name : last_view,
+                          &resource, err))
             return false;
         ready = resource != NULL;
         json_object_put(resource);

@@ -1,8 +1,9 @@
 /* errors.c - BigQuery's reasons as class, effect and wait.
  *
  * Reasons decide before HTTP statuses do: rateLimitExceeded comes as 403 and bytesBilledLimitExceeded as 500, so that a
- * program which looks at statuses gives up on the first and hammers on with the second. Some failures share a reason with
- * quite different ones and are known by their text only (the queue of DML statements, the conflict of two mutating statements). */
+ * program which looks at statuses gives up on the first and hammers on with the second. Some failures share a reason
+ * with quite different ones and are known by their text only (the queue of DML statements, the conflict of two mutating
+ * statements). */
 #include "errors.h"
 
 #include <stdio.h>
@@ -131,8 +132,7 @@ bool bq_job_error(struct error *err, struct json_object *error_result, const cha
 {
     const char *reason = json_text_at(error_result, "reason", "");
     const struct reason_row *known = find_reason(reason);
-    struct reason_row row =
-        known ? *known : (struct reason_row){"", ERROR_PERMANENT, EFFECT_NONE, 0, false};
+    struct reason_row row = known ? *known : (struct reason_row){"", ERROR_PERMANENT, EFFECT_NONE, 0, false};
     row.effect = EFFECT_NONE;
     return fill(err, row, 0, reason[0] ? reason : "job_failed", json_text_at(error_result, "message", ""), what);
 }

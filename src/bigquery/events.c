@@ -1,7 +1,7 @@
 /* events.c - events as rows of the event tables, each durable when the call returns.
  *
- * Values find their column by name, so that a table's columns can be re-ordered without touching this file. Any thread; the
- * appenders gather what several threads write at the same time into one request. */
+ * Values find their column by name, so that a table's columns can be re-ordered without touching this file. Any thread;
+ * the appenders gather what several threads write at the same time into one request. */
 #include "bigquery/events.h"
 
 #include <stdio.h>
@@ -64,7 +64,8 @@ static struct slice cut_text(struct slice text, size_t max)
     return text;
 }
 
-/* Text of ours or of foreign origin: what is not UTF-8 would break the whole request, so it is escaped as JSON would. */
+/* Text of ours or of foreign origin: what is not UTF-8 would break the whole request, so it is escaped as JSON would.
+ */
 static void put_slice(struct event_row *row, const char *column, struct slice text)
 {
     if (!text.ptr)
@@ -243,7 +244,8 @@ static void put_payload(struct event_row *row, struct slice payload)
     free(text);
 }
 
-bool events_quarantine(struct events *events, const struct event_quarantine *e, struct cancel *cancel, struct error *err)
+bool events_quarantine(struct events *events, const struct event_quarantine *e, struct cancel *cancel,
+                       struct error *err)
 {
     struct event_row row = {&table_quarantine, BUF_INIT};
     put_text(&row, "run_id", e->run_id);
@@ -284,7 +286,8 @@ static void put_window(struct event_row *row, const struct event_checkpoint *e)
     put_time(row, "staged_at", e->staged_at_us);
 }
 
-bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel, struct error *err)
+bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel,
+                       struct error *err)
 {
     struct event_row row = {&table_checkpoint_events, BUF_INIT};
     put_text(&row, "task_id", e->task_id);

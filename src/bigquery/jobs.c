@@ -1,8 +1,8 @@
 /* jobs.c - query jobs with ids of our choice: insert, look, wait, cancel; and bq_query_run on top of them.
  *
- * There is one path for all statements: jobs.insert with an id, jobs.get until DONE, getQueryResults for rows (result.c). An id can be taken
- * once, so a lost answer is settled by asking again; a failed job spends its id, so a fresh try of a query takes a new one.
- * A 404 of jobs.get never means done. */
+ * There is one path for all statements: jobs.insert with an id, jobs.get until DONE, getQueryResults for rows
+ * (result.c). An id can be taken once, so a lost answer is settled by asking again; a failed job spends its id, so a
+ * fresh try of a query takes a new one. A 404 of jobs.get never means done. */
 #include "bigquery/client.h"
 
 #include <ctype.h>
@@ -25,9 +25,9 @@ static const struct {
     const char *type; /* element type of arrays */
     bool array;
 } param_types[] = {
-    [BQ_PARAM_STRING] = {"STRING", false},      [BQ_PARAM_INT64] = {"INT64", false},
+    [BQ_PARAM_STRING] = {"STRING", false},       [BQ_PARAM_INT64] = {"INT64", false},
     [BQ_PARAM_TIMESTAMP] = {"TIMESTAMP", false}, [BQ_PARAM_BOOL] = {"BOOL", false},
-    [BQ_PARAM_STRING_ARRAY] = {"STRING", true}, [BQ_PARAM_INT64_ARRAY] = {"INT64", true},
+    [BQ_PARAM_STRING_ARRAY] = {"STRING", true},  [BQ_PARAM_INT64_ARRAY] = {"INT64", true},
 };
 
 /* "2025-10-21 10:00:00.000000+00:00" */
@@ -131,7 +131,8 @@ void bq_job_body(struct buf *out, const struct bq_client *client, const char *jo
     buf_append_str(out, "}}}");
 }
 
-/* ---- Primitives --------------------------------------------------------------------------------------------------- */
+/* ---- Primitives ---------------------------------------------------------------------------------------------------
+ */
 
 enum bq_insert bq_job_insert(struct bq_client *client, const char *job_id, const struct bq_query *query,
                              struct cancel *cancel, struct error *err)
@@ -141,7 +142,8 @@ enum bq_insert bq_job_insert(struct bq_client *client, const char *job_id, const
     struct json_object *answer = NULL;
     int status = 0;
     bq_job_body(&body, client, job_id, query);
-    bool ok = bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), what, 409}, cancel, &status, &answer, err);
+    bool ok =
+        bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), what, 409}, cancel, &status, &answer, err);
     json_object_put(answer);
     free(what);
     buf_release(&body);
@@ -176,7 +178,8 @@ static void read_job(struct json_object *resource, const char *job_id, struct bq
     free(what);
 }
 
-bool bq_job_get(struct bq_client *client, const char *job_id, struct bq_job *ret, struct cancel *cancel, struct error *err)
+bool bq_job_get(struct bq_client *client, const char *job_id, struct bq_job *ret, struct cancel *cancel,
+                struct error *err)
 {
     struct buf path = BUF_INIT;
     char *what = xasprintf("read job '%s'", job_id);
@@ -211,8 +214,8 @@ bool bq_job_wait(struct bq_client *client, const char *job_id, int64_t timeout_m
         seen = seen || job.state == BQ_JOB_RUNNING;
         bq_job_release(&job);
         if (clock_mono_ms() >= deadline)
-            return error_set(err, ERROR_RETRY, "job_wait",
-                             "could not see job '%s' end within %lld ms", job_id, (long long)timeout_ms);
+            return error_set(err, ERROR_RETRY, "job_wait", "could not see job '%s' end within %lld ms", job_id,
+                             (long long)timeout_ms);
         if (!cancel_sleep_ms(cancel, pause_ms))
             return cancel_check(cancel, err);
         pause_ms = pause_ms * 3 / 2 < POLL_MAX_MS ? pause_ms * 3 / 2 : POLL_MAX_MS;
@@ -239,7 +242,8 @@ bool bq_job_rows(struct bq_client *client, const char *job_id, struct bq_result 
     return bq_result_read(client, job_id, ret, cancel, err);
 }
 
-/* ---- Query to the end ---------------------------------------------------------------------------------------------- */
+/* ---- Query to the end ----------------------------------------------------------------------------------------------
+ */
 
 static void take_statistics(struct bq_result *result, const struct bq_job *job)
 {
@@ -256,8 +260,8 @@ static void take_statistics(struct bq_result *result, const struct bq_job *job)
 }
 
 /* One job from insert to rows. *ret_spent: the job failed as such, and a new id may do better. */
-static bool run_job(struct bq_client *client, const char *job_id, const struct bq_query *query, struct bq_result *result,
-                    bool *ret_spent, struct cancel *cancel, struct error *err)
+static bool run_job(struct bq_client *client, const char *job_id, const struct bq_query *query,
+                    struct bq_result *result, bool *ret_spent, struct cancel *cancel, struct error *err)
 {
     struct bq_job job = {0};
     *ret_spent = false;
@@ -283,8 +287,8 @@ static bool run_job(struct bq_client *client, const char *job_id, const struct b
     return ok;
 }
 
-bool bq_query_run(struct bq_client *client, const struct bq_query *query, struct bq_result *result, struct cancel *cancel,
-                  struct error *err)
+bool bq_query_run(struct bq_client *client, const struct bq_query *query, struct bq_result *result,
+                  struct cancel *cancel, struct error *err)
 {
     struct backoff backoff;
     backoff_init(&backoff, (struct backoff_policy){1000, 16000, 25, QUERY_TRIES - 1});

@@ -1,14 +1,16 @@
 /* merge_sql.c - the texts of a change: the MERGE, and the search for what it has to merge and where (design 7).
  *
- * BigQuery prunes the target by constants only and allows no correlated subquery in a MERGE's clauses: partitions and stage bounds are
- * literals, and everything that has to be looked up is looked up inside the source. The runs are the parameter @runs.
+ * BigQuery prunes the target by constants only and allows no correlated subquery in a MERGE's clauses: partitions and
+ * stage bounds are literals, and everything that has to be looked up is looked up inside the source. The runs are the
+ * parameter @runs.
  *
- * The source holds one row per key: the newest version, of equal versions the later read; the tie-breakers behind make the choice the
- * same every time. Unchanged rows match no clause, so that a second identical read changes nothing.
+ * The source holds one row per key: the newest version, of equal versions the later read; the tie-breakers behind make
+ * the choice the same every time. Unchanged rows match no clause, so that a second identical read changes nothing.
  *
- * Rows without identity (payroll's null ids) have a negative surrogate id made from their content, and live in groups, tenant and
- * _group_date. A whole read of a group replaces it as a set: live rows of the group that the read does not hold come into the
- * source as "_gone" and are marked deleted. A read that is older than what the target has seen of the group adds nothing to it. */
+ * Rows without identity (payroll's null ids) have a negative surrogate id made from their content, and live in groups,
+ * tenant and _group_date. A whole read of a group replaces it as a set: live rows of the group that the read does not
+ * hold come into the source as "_gone" and are marked deleted. A read that is older than what the target has seen of
+ * the group adds nothing to it. */
 #include "bigquery/warehouse.h"
 
 #include "base/timestamp.h"
@@ -26,7 +28,8 @@
 static const char *const stage_extra[] = {"_tenant_id", "_run_id", "_row_hash", "_fetched_at", "_extra", "_group_date"};
 enum { STAGE_EXTRA_COUNT = sizeof stage_extra / sizeof stage_extra[0] };
 
-/* ---- Pieces ---------------------------------------------------------------------------------------------------------- */
+/* ---- Pieces
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void put_timestamp(struct buf *out, int64_t us)
 {
@@ -58,7 +61,8 @@ static void put_source_columns(struct buf *out, const struct entity *entity, con
 }
 
 /* Accepted fetches of @runs. */
-static void put_ranges(struct buf *out, const struct warehouse_names *names, const struct entity *entity, int64_t since_us)
+static void put_ranges(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+                       int64_t since_us)
 {
     const int64_t hour_us = INT64_C(3600000000);
     buf_append_str(out, "(\n    SELECT e.run_id, e.full_groups, r.first_fetch, r.last_fetch\n    FROM ");
@@ -71,8 +75,8 @@ static void put_ranges(struct buf *out, const struct warehouse_names *names, con
 }
 
 /* Stage rows of the accepted fetches; `columns` ends without a comma. */
-static void put_accepted(struct buf *out, const struct warehouse_names *names, const struct entity *entity, const char *last,
-                         int64_t staged_min_us, int64_t staged_max_us)
+static void put_accepted(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+                         const char *last, int64_t staged_min_us, int64_t staged_max_us)
 {
     buf_append_str(out, "SELECT ");
     put_source_columns(out, entity, "s");
@@ -89,10 +93,12 @@ static void put_accepted(struct buf *out, const struct warehouse_names *names, c
 }
 
 #define NEWEST(alias)                                                                                                  \
-    "\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY " alias "._tenant_id, " alias ".`id` ORDER BY " VERSION(alias)        \
-    " DESC,\n    " alias "._fetched_at DESC, " alias "._run_id, " alias "._fetch_id, " alias "._row_number) = 1"
+    "\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY " alias "._tenant_id, " alias                                         \
+    ".`id` ORDER BY " VERSION(alias) " DESC,\n    " alias "._fetched_at DESC, " alias "._run_id, " alias               \
+                                     "._fetch_id, " alias "._row_number) = 1"
 
-/* ---- Sources --------------------------------------------------------------------------------------------------------- */
+/* ---- Sources
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void put_plain_source(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
                              int64_t staged_min_us, int64_t staged_max_us)
@@ -109,7 +115,8 @@ static const char group_reads[] =
     "  FROM accepted AS a\n"
     "  WHERE a.`id` < 0 AND a._full_groups\n"
     "  GROUP BY a._tenant_id, a._group_date, a._run_id\n"
-    "  QUALIFY ROW_NUMBER() OVER (PARTITION BY a._tenant_id, a._group_date ORDER BY MAX(a._fetched_at) DESC, a._run_id) = 1\n"
+    "  QUALIFY ROW_NUMBER() OVER (PARTITION BY a._tenant_id, a._group_date ORDER BY MAX(a._fetched_at) DESC, "
+    "a._run_id) = 1\n"
     ")";
 
 /* When the target last saw each group. */
@@ -128,14 +135,15 @@ static void put_group_chosen(struct buf *out, const struct entity *entity)
 {
     buf_append_str(out, ", chosen AS (\n  SELECT ");
     put_source_columns(out, entity, "a");
-    buf_append_str(out, "a._deleted, FALSE AS _gone\n"
-                        "  FROM accepted AS a\n"
-                        "  LEFT JOIN reads AS r ON a._tenant_id = r._tenant_id AND a._group_date = r._group_date\n"
-                        "  LEFT JOIN seen AS n ON a._tenant_id = n._tenant_id AND a._group_date = n._group_date\n"
-                        "  WHERE a.`id` >= 0 OR (\n"
-                        "    (r._run_id IS NULL OR a._run_id = r._run_id OR a._fetched_at > r.read_to) AND\n"
-                        "    (n.seen_at IS NULL OR GREATEST(COALESCE(r.read_to, a._fetched_at), a._fetched_at) >= n.seen_at)\n"
-                        "  )" NEWEST("a") "\n)");
+    buf_append_str(
+        out, "a._deleted, FALSE AS _gone\n"
+             "  FROM accepted AS a\n"
+             "  LEFT JOIN reads AS r ON a._tenant_id = r._tenant_id AND a._group_date = r._group_date\n"
+             "  LEFT JOIN seen AS n ON a._tenant_id = n._tenant_id AND a._group_date = n._group_date\n"
+             "  WHERE a.`id` >= 0 OR (\n"
+             "    (r._run_id IS NULL OR a._run_id = r._run_id OR a._fetched_at > r.read_to) AND\n"
+             "    (n.seen_at IS NULL OR GREATEST(COALESCE(r.read_to, a._fetched_at), a._fetched_at) >= n.seen_at)\n"
+             "  )" NEWEST("a") "\n)");
 }
 
 static void put_group_gone(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
@@ -147,12 +155,13 @@ static void put_group_gone(struct buf *out, const struct warehouse_names *names,
     buf_append_str(out, "t._tenant_id, r._run_id, t._row_hash, r.read_to AS _fetched_at, t._extra, t._group_date,\n"
                         "    FALSE AS _deleted, TRUE AS _gone\n  FROM ");
     sql_table(out, names->project, names->raw, entity->target.name);
-    buf_append_str(out, " AS t\n"
-                        "  JOIN reads AS r ON t._tenant_id = r._tenant_id AND t._group_date = r._group_date\n"
-                        "  JOIN seen AS n ON t._tenant_id = n._tenant_id AND t._group_date = n._group_date\n"
-                        "  LEFT JOIN chosen AS c ON t._tenant_id = c._tenant_id AND t.`id` = c.`id`\n"
-                        "  WHERE t.`id` < 0 AND t._deleted_at IS NULL AND t._fetched_at < r.read_from AND c.`id` IS NULL\n"
-                        "    AND r.read_to >= n.seen_at AND ");
+    buf_append_str(out,
+                   " AS t\n"
+                   "  JOIN reads AS r ON t._tenant_id = r._tenant_id AND t._group_date = r._group_date\n"
+                   "  JOIN seen AS n ON t._tenant_id = n._tenant_id AND t._group_date = n._group_date\n"
+                   "  LEFT JOIN chosen AS c ON t._tenant_id = c._tenant_id AND t.`id` = c.`id`\n"
+                   "  WHERE t.`id` < 0 AND t._deleted_at IS NULL AND t._fetched_at < r.read_from AND c.`id` IS NULL\n"
+                   "    AND r.read_to >= n.seen_at AND ");
     put_partitions(out, "t", partitions, count);
     buf_append_str(out, "\n)");
 }
@@ -174,7 +183,8 @@ static void put_group_source(struct buf *out, const struct warehouse_names *name
     buf_append_str(out, "g._deleted, g._gone FROM gone AS g");
 }
 
-/* ---- Clauses ---------------------------------------------------------------------------------------------------------- */
+/* ---- Clauses
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* What a target column becomes. */
 static void put_value(struct buf *out, const struct column *column, bool insert)
@@ -199,12 +209,15 @@ static bool is_key(const struct column *column)
 static void put_update(struct buf *out, const struct entity *entity)
 {
     bool first = true;
-    buf_append_str(out, "\nWHEN MATCHED AND (\n  " VERSION("S") " > " VERSION("T") "\n"
-                        "  OR (" VERSION("S") " = " VERSION("T") " AND S._row_hash != COALESCE(T._row_hash, '')\n"
-                        "    AND S._fetched_at > T._fetched_at)\n"
-                        "  OR (NOT S._deleted AND S._fetched_at > T._deleted_at)\n"
-                        "  OR (S._deleted AND T._deleted_at IS NULL AND S._fetched_at > T._fetched_at)\n"
-                        ") THEN UPDATE SET ");
+    buf_append_str(out,
+                   "\nWHEN MATCHED AND (\n  " VERSION("S") " > " VERSION(
+                       "T") "\n"
+                            "  OR (" VERSION("S") " = " VERSION(
+                                "T") " AND S._row_hash != COALESCE(T._row_hash, '')\n"
+                                     "    AND S._fetched_at > T._fetched_at)\n"
+                                     "  OR (NOT S._deleted AND S._fetched_at > T._deleted_at)\n"
+                                     "  OR (S._deleted AND T._deleted_at IS NULL AND S._fetched_at > T._fetched_at)\n"
+                                     ") THEN UPDATE SET ");
     for (size_t i = 0; i < entity->target.column_count; i++) {
         const struct column *column = &entity->target.columns[i];
         if (is_key(column))
@@ -242,44 +255,51 @@ void merge_sql(struct buf *out, const struct warehouse_names *names, const struc
     buf_append_str(out, "\n) AS S\nON T._tenant_id = S._tenant_id AND T.`id` = S.`id` AND ");
     put_partitions(out, "T", partitions, count);
     if (entity->id_nullable)
-        buf_append_str(out, "\nWHEN MATCHED AND S._gone THEN UPDATE SET _deleted_at = S._fetched_at, _run_id = S._run_id,\n"
-                            "  _ingested_at = CURRENT_TIMESTAMP()");
+        buf_append_str(out,
+                       "\nWHEN MATCHED AND S._gone THEN UPDATE SET _deleted_at = S._fetched_at, _run_id = S._run_id,\n"
+                       "  _ingested_at = CURRENT_TIMESTAMP()");
     put_update(out, entity);
     put_insert(out, entity);
 }
 
-/* ---- Find -------------------------------------------------------------------------------------------------------------- */
+/* ---- Find
+ * -------------------------------------------------------------------------------------------------------------- */
 
-/* Announced runs of the target that wait, in order, up to the bounds of one change. The first is taken whatever its size. */
+/* Announced runs of the target that wait, in order, up to the bounds of one change. The first is taken whatever its
+ * size. */
 static void put_ready(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
 {
-    buf_append_str(out, "WITH latest AS (\n"
-                        "  SELECT e.run_id, e.lane, e.row_count, e.byte_count, e.staged_min, e.staged_max, e.announced_at, e.fetches,\n"
-                        "    e.withdrawn\n  FROM ");
+    buf_append_str(
+        out,
+        "WITH latest AS (\n"
+        "  SELECT e.run_id, e.lane, e.row_count, e.byte_count, e.staged_min, e.staged_max, e.announced_at, e.fetches,\n"
+        "    e.withdrawn\n  FROM ");
     sql_table(out, names->project, names->logs, "staged_run_events");
     buf_append_str(out, " AS e\n  WHERE e.target = ");
     sql_string(out, entity->target.name);
-    buf_append_str(out, " AND e.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n"
-                        "  QUALIFY ROW_NUMBER() OVER (PARTITION BY e.run_id ORDER BY IF(e.withdrawn, 0, 1), e.event_time) = 1\n"
-                        "), merged AS (\n  SELECT DISTINCT run_id\n  FROM ");
+    buf_append_str(
+        out, " AND e.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n"
+             "  QUALIFY ROW_NUMBER() OVER (PARTITION BY e.run_id ORDER BY IF(e.withdrawn, 0, 1), e.event_time) = 1\n"
+             "), merged AS (\n  SELECT DISTINCT run_id\n  FROM ");
     sql_table(out, names->project, names->logs, "target_change_events");
     buf_append_str(out, " AS c\n  CROSS JOIN UNNEST(c.run_ids) AS run_id\n  WHERE c.target = ");
     sql_string(out, entity->target.name);
-    buf_append_str(out, " AND c.state = 'success' AND c.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " CHANGE_LIFE ")\n"
-                        "), queue AS (\n"
-                        "  SELECT l.run_id, l.row_count, l.staged_min, l.staged_max, l.fetches,\n"
-                        "    SUM(COALESCE(l.byte_count, 0)) OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id\n"
-                        "      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS bytes_so_far,\n"
-                        "    ROW_NUMBER() OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id) AS place\n"
-                        "  FROM latest AS l\n"
-                        "  LEFT JOIN merged AS m ON l.run_id = m.run_id\n"
-                        "  WHERE NOT l.withdrawn AND m.run_id IS NULL\n"
-                        "    AND (l.staged_min IS NULL OR l.staged_min >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " RUN_LIFE "))\n"
-                        "), ready AS (\n"
-                        "  SELECT q.run_id, q.row_count, q.staged_min, q.staged_max, q.fetches, q.place\n"
-                        "  FROM queue AS q\n"
-                        "  WHERE q.place = 1 OR (q.place <= " FIND_MAX_RUNS " AND q.bytes_so_far <= " FIND_MAX_BYTES ")\n"
-                        ")");
+    buf_append_str(
+        out, " AND c.state = 'success' AND c.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " CHANGE_LIFE ")\n"
+             "), queue AS (\n"
+             "  SELECT l.run_id, l.row_count, l.staged_min, l.staged_max, l.fetches,\n"
+             "    SUM(COALESCE(l.byte_count, 0)) OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id\n"
+             "      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS bytes_so_far,\n"
+             "    ROW_NUMBER() OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id) AS place\n"
+             "  FROM latest AS l\n"
+             "  LEFT JOIN merged AS m ON l.run_id = m.run_id\n"
+             "  WHERE NOT l.withdrawn AND m.run_id IS NULL\n"
+             "    AND (l.staged_min IS NULL OR l.staged_min >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " RUN_LIFE "))\n"
+             "), ready AS (\n"
+             "  SELECT q.run_id, q.row_count, q.staged_min, q.staged_max, q.fetches, q.place\n"
+             "  FROM queue AS q\n"
+             "  WHERE q.place = 1 OR (q.place <= " FIND_MAX_RUNS " AND q.bytes_so_far <= " FIND_MAX_BYTES ")\n"
+             ")");
 }
 
 /* The keys (and groups) that these runs have staged. */
@@ -290,9 +310,10 @@ static void put_keys(struct buf *out, const struct warehouse_names *names, const
                         "  FROM ready AS r\n  CROSS JOIN UNNEST(r.fetches) AS f\n"
                         "), staged AS (\n  SELECT DISTINCT s._tenant_id, s.`id`, s._group_date\n  FROM ");
     sql_table(out, names->project, names->stage, entity->stage.name);
-    buf_append_str(out, " AS s\n"
-                        "  JOIN ranges AS f ON s._run_id = f.run_id AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
-                        "  WHERE s._staged_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n)");
+    buf_append_str(out,
+                   " AS s\n"
+                   "  JOIN ranges AS f ON s._run_id = f.run_id AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
+                   "  WHERE s._staged_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n)");
 }
 
 static void put_places(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
@@ -304,8 +325,9 @@ static void put_places(struct buf *out, const struct warehouse_names *names, con
     if (entity->id_nullable) {
         buf_append_str(out, "\n  UNION DISTINCT\n  SELECT DATE(t.`modifiedOn`) AS partition_date\n  FROM ");
         sql_table(out, names->project, names->raw, entity->target.name);
-        buf_append_str(out, " AS t\n  JOIN staged AS k ON t._tenant_id = k._tenant_id AND t._group_date = k._group_date\n"
-                            "  WHERE t.`id` < 0 AND t.`modifiedOn` IS NOT NULL");
+        buf_append_str(out,
+                       " AS t\n  JOIN staged AS k ON t._tenant_id = k._tenant_id AND t._group_date = k._group_date\n"
+                       "  WHERE t.`id` < 0 AND t.`modifiedOn` IS NOT NULL");
     }
     buf_append_str(out, "\n)");
 }
@@ -315,9 +337,11 @@ void find_sql(struct buf *out, const struct warehouse_names *names, const struct
     put_ready(out, names, entity);
     put_keys(out, names, entity);
     put_places(out, names, entity);
-    buf_append_str(out, "\nSELECT 'run' AS kind, r.run_id, r.place, CAST(NULL AS DATE) AS partition_date, r.row_count, r.staged_min,\n"
-                        "  r.staged_max\nFROM ready AS r\nUNION ALL\n"
-                        "SELECT 'partition' AS kind, CAST(NULL AS STRING) AS run_id, 0 AS place, p.partition_date, 0 AS row_count,\n"
-                        "  CAST(NULL AS TIMESTAMP) AS staged_min, CAST(NULL AS TIMESTAMP) AS staged_max\nFROM places AS p\n"
-                        "ORDER BY kind DESC, place, partition_date");
+    buf_append_str(
+        out,
+        "\nSELECT 'run' AS kind, r.run_id, r.place, CAST(NULL AS DATE) AS partition_date, r.row_count, r.staged_min,\n"
+        "  r.staged_max\nFROM ready AS r\nUNION ALL\n"
+        "SELECT 'partition' AS kind, CAST(NULL AS STRING) AS run_id, 0 AS place, p.partition_date, 0 AS row_count,\n"
+        "  CAST(NULL AS TIMESTAMP) AS staged_min, CAST(NULL AS TIMESTAMP) AS staged_max\nFROM places AS p\n"
+        "ORDER BY kind DESC, place, partition_date");
 }

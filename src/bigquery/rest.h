@@ -1,4 +1,5 @@
-/* rest.h - one authorised REST exchange with BigQuery, retried while that is safe; shared by client.c, jobs.c and result.c. */
+/* rest.h - one authorised REST exchange with BigQuery, retried while that is safe; shared by client.c, jobs.c and
+ * result.c. */
 #ifndef ST_BIGQUERY_PRIVATE_REST_H
 #define ST_BIGQUERY_PRIVATE_REST_H
 
@@ -22,11 +23,12 @@ struct bq_call {
     int accept_status; /* a status besides 2xx that is an answer, not an error (404, 409); 0 = none */
 };
 
-/* Any call made here may be repeated: reads, and writes whose ids are chosen by us. On true *ret_status is the status and *ret the parsed body
- * (owned; NULL when empty or on accept_status). */
+/* Any call made here may be repeated: reads, and writes whose ids are chosen by us. On true *ret_status is the status
+ * and *ret the parsed body (owned; NULL when empty or on accept_status). */
 bool bq_rest(struct bq_client *client, const struct bq_call *call, struct cancel *cancel, int *ret_status,
              struct json_object **ret, struct error *err) MUST_CHECK;
 /* "/jobs/<id><suffix>?location=<l>", escaped. */
-void bq_job_path(struct buf *out, const struct bq_client *client, const char *prefix, const char *job_id, const char *suffix);
+void bq_job_path(struct buf *out, const struct bq_client *client, const char *prefix, const char *job_id,
+                 const char *suffix);
 
 #endif

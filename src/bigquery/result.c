@@ -1,7 +1,8 @@
 /* result.c - the rows of a finished query job.
  *
- * REST gives every scalar as text inside {"f":[{"v":...}]}; texts are kept as they come (timestamps as integer microseconds, because
- * the default form is a float), ARRAY and STRUCT as the JSON text of their cells. A result is held whole, so it is bounded. */
+ * REST gives every scalar as text inside {"f":[{"v":...}]}; texts are kept as they come (timestamps as integer
+ * microseconds, because the default form is a float), ARRAY and STRUCT as the JSON text of their cells. A result is
+ * held whole, so it is bounded. */
 #include "result.h"
 
 #include <stdlib.h>
@@ -82,7 +83,8 @@ static bool add_row(struct bq_result *result, struct json_object *row, size_t *b
 {
     struct json_object *cells = json_at(row, "f");
     if (!json_object_is_type(cells, json_type_array) || json_object_array_length(cells) != result->column_count)
-        return error_set(err, ERROR_PERMANENT, "bad_answer", "cannot read query results: a row does not fit the schema");
+        return error_set(err, ERROR_PERMANENT, "bad_answer",
+                         "cannot read query results: a row does not fit the schema");
     if (result->row_count >= BQ_MAX_RESULT_ROWS)
         return error_set(err, ERROR_PERMANENT, "result_too_large", "cannot hold more than %d result rows",
                          BQ_MAX_RESULT_ROWS);
@@ -141,9 +143,9 @@ bool bq_result_read(struct bq_client *client, const char *job_id, struct bq_resu
     bool ok = true, more = true;
     for (int pages = 0; ok && more; pages++) {
         struct json_object *page = NULL;
-        ok = pages < RESULT_MAX_PAGES
-                 ? fetch_page(client, job_id, token, &page, cancel, err)
-                 : error_set(err, ERROR_PERMANENT, "result_too_large", "cannot read more than %d pages", RESULT_MAX_PAGES);
+        ok = pages < RESULT_MAX_PAGES ? fetch_page(client, job_id, token, &page, cancel, err)
+                                      : error_set(err, ERROR_PERMANENT, "result_too_large",
+                                                  "cannot read more than %d pages", RESULT_MAX_PAGES);
         bool complete = ok && json_bool_at(page, "jobComplete", true);
         if (ok && complete)
             ok = bq_result_add_page(&result, page, &bytes, err);

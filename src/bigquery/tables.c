@@ -1,22 +1,34 @@
 /* tables.c - the event tables and views of the logs dataset.
  *
- * Tables are only appended to, so that any number of writers never conflict; a view shows what holds now. event_time is the
- * server's clock by DEFAULT: "latest" never depends on a worker's clock. Logs expire after 365 days; sync state and target
- * changes never do, because the watermark and the change chain are read from them. */
+ * Tables are only appended to, so that any number of writers never conflict; a view shows what holds now. event_time is
+ * the server's clock by DEFAULT: "latest" never depends on a worker's clock. Logs expire after 365 days; sync state and
+ * target changes never do, because the watermark and the change chain are read from them. */
 #include "tables.h"
 
 enum { LOG_EXPIRY_DAYS = 365 };
 
-#define COL(name_, type_, text_) {.name = (name_), .type = (type_), .description = (text_)}
-#define NEED(name_, type_, text_) {.name = (name_), .type = (type_), .mode = COLUMN_REQUIRED, .description = (text_)}
+#define COL(name_, type_, text_)                                                                                       \
+    {                                                                                                                  \
+        .name = (name_), .type = (type_), .description = (text_)                                                       \
+    }
+#define NEED(name_, type_, text_)                                                                                      \
+    {                                                                                                                  \
+        .name = (name_), .type = (type_), .mode = COLUMN_REQUIRED, .description = (text_)                              \
+    }
 #define EVENT_TIME                                                                                                     \
-    {.name = "event_time", .type = COLUMN_TIMESTAMP, .default_sql = "CURRENT_TIMESTAMP()",                             \
-     .description = "When the row arrived, by the server's clock"}
+    {                                                                                                                  \
+        .name = "event_time", .type = COLUMN_TIMESTAMP, .default_sql = "CURRENT_TIMESTAMP()",                          \
+        .description = "When the row arrived, by the server's clock"                                                   \
+    }
 #define TABLE(ident_, name_, days_, text_, ...)                                                                        \
-    const struct table_schema ident_ = {.name = (name_), .description = (text_), .columns = ident_##_columns,          \
+    const struct table_schema ident_ = {.name = (name_),                                                               \
+                                        .description = (text_),                                                        \
+                                        .columns = ident_##_columns,                                                   \
                                         .column_count = sizeof ident_##_columns / sizeof ident_##_columns[0],          \
-                                        .partition = PARTITION_DAY, .partition_column = "event_time",                  \
-                                        .partition_expiration_days = (days_), .cluster = {__VA_ARGS__}}
+                                        .partition = PARTITION_DAY,                                                    \
+                                        .partition_column = "event_time",                                              \
+                                        .partition_expiration_days = (days_),                                          \
+                                        .cluster = {__VA_ARGS__}}
 
 static const struct column table_ingestion_log_events_columns[] = {
     EVENT_TIME,
@@ -77,7 +89,11 @@ static const struct column table_staged_run_events_columns[] = {
     COL("staged_min", COLUMN_TIMESTAMP, "Earliest _staged_at of these rows"),
     COL("staged_max", COLUMN_TIMESTAMP, "Latest _staged_at of these rows"),
     COL("announced_at", COLUMN_TIMESTAMP, "When, by the worker's clock"),
-    {.name = "fetches", .type = COLUMN_STRUCT, .mode = COLUMN_REPEATED, .fields = fetch_range_fields, .field_count = 2,
+    {.name = "fetches",
+     .type = COLUMN_STRUCT,
+     .mode = COLUMN_REPEATED,
+     .fields = fetch_range_fields,
+     .field_count = 2,
      .description = "Accepted fetches, as ranges"},
     NEED("full_groups", COLUMN_BOOL, "Every group of rows without identity in it was read whole"),
     NEED("withdrawn", COLUMN_BOOL, "Rejected: never merge it"),
@@ -152,8 +168,8 @@ static const struct column table_quarantine_columns[] = {
     NEED("payload_bytes", COLUMN_INT64, "Its whole length; a payload too long for a row is cut"),
     COL("seen_at", COLUMN_TIMESTAMP, "When, by the worker's clock"),
 };
-TABLE(table_quarantine, "quarantine", LOG_EXPIRY_DAYS, "Records that broke their schema, with their payload", "entity_type",
-      "run_id");
+TABLE(table_quarantine, "quarantine", LOG_EXPIRY_DAYS, "Records that broke their schema, with their payload",
+      "entity_type", "run_id");
 
 static const struct column table_reconciliation_columns[] = {
     EVENT_TIME,
@@ -170,8 +186,8 @@ static const struct column table_reconciliation_columns[] = {
     COL("state", COLUMN_STRING, "equal, different or repaired"),
     COL("checked_at", COLUMN_TIMESTAMP, "When"),
 };
-static TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Comparisons of source and warehouse", "entity_type",
-             "tenant_id");
+static TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Comparisons of source and warehouse",
+             "entity_type", "tenant_id");
 
 static const struct column table_dead_letter_audit_columns[] = {
     EVENT_TIME,
@@ -193,9 +209,9 @@ static TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "Wha
              "entity_type");
 
 static const struct table_schema *const tables[] = {
-    &table_ingestion_log_events, &table_sync_state_events, &table_staged_run_events, &table_target_change_events,
-    &table_checkpoint_events,    &table_schema_drift,      &table_quarantine,        &table_reconciliation,
-    &table_dead_letter_audit,
+    &table_ingestion_log_events, &table_sync_state_events, &table_staged_run_events,
+    &table_target_change_events, &table_checkpoint_events, &table_schema_drift,
+    &table_quarantine,           &table_reconciliation,    &table_dead_letter_audit,
 };
 
 size_t events_table_count(void)
@@ -208,17 +224,21 @@ const struct table_schema *events_table(size_t index)
     return index < events_table_count() ? tables[index] : NULL;
 }
 
-/* ---- Views -------------------------------------------------------------------------------------------------------- */
+/* ---- Views --------------------------------------------------------------------------------------------------------
+ */
 
 static const struct log_view views[] = {
     {"ingestion_logs", "Runs, one row each: its end where it has ended", "ingestion_log_events",
-     "SELECT run_id, task_id, entity_type, tenant_id, mode, status, start_time, end_time, duration_ms, records_fetched,\n"
-     "  records_inserted, records_quarantined, rows_changed, requests, bytes_billed, delivery_attempt, frame_to, watermark,\n"
+     "SELECT run_id, task_id, entity_type, tenant_id, mode, status, start_time, end_time, duration_ms, "
+     "records_fetched,\n"
+     "  records_inserted, records_quarantined, rows_changed, requests, bytes_billed, delivery_attempt, frame_to, "
+     "watermark,\n"
      "  message_id, worker, error_message, error_class, error_code, event_time\n"
      "FROM %s\n"
      "WHERE run_id IS NOT NULL\n"
      "QUALIFY ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY IF(status = 'running', 1, 0), event_time DESC) = 1"},
-    /* Rows before the newest reset do not count; within it the watermark is the maximum, so that a late writer cannot move it back. */
+    /* Rows before the newest reset do not count; within it the watermark is the maximum, so that a late writer cannot
+       move it back. */
     {"sync_state", "The watermark of each tenant and entity", "sync_state_events",
      "SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode\n"
      "FROM (\n"
@@ -227,9 +247,11 @@ static const struct log_view views[] = {
      "  FROM %s\n"
      ")\n"
      "WHERE reset_time IS NULL OR event_time >= reset_time\n"
-     "QUALIFY ROW_NUMBER() OVER (PARTITION BY tenant_id, entity_type ORDER BY last_sync_time DESC, event_time DESC) = 1"},
+     "QUALIFY ROW_NUMBER() OVER (PARTITION BY tenant_id, entity_type ORDER BY last_sync_time DESC, event_time DESC) = "
+     "1"},
     {"staged_runs", "Announced runs, one row each; a withdrawal holds for good", "staged_run_events",
-     "SELECT run_id, task_id, target, tenant_id, lane, row_count, byte_count, staged_min, staged_max, announced_at, fetches,\n"
+     "SELECT run_id, task_id, target, tenant_id, lane, row_count, byte_count, staged_min, staged_max, announced_at, "
+     "fetches,\n"
      "  full_groups, withdrawn, event_time\n"
      "FROM %s\n"
      "WHERE run_id IS NOT NULL\n"
@@ -246,7 +268,8 @@ static const struct log_view views[] = {
      "  window_from, window_to, fetch_id, row_count, staged_at, event_time\n"
      "FROM %s\n"
      "WHERE task_id IS NOT NULL\n"
-     "QUALIFY ROW_NUMBER() OVER (PARTITION BY task_id, kind, IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, fetch_id)\n"
+     "QUALIFY ROW_NUMBER() OVER (PARTITION BY task_id, kind, IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, "
+     "fetch_id)\n"
      "  ORDER BY event_time, run_id) = 1"},
 };
 
@@ -269,7 +292,8 @@ void log_view_sql(struct buf *out, const struct warehouse_names *names, const st
     buf_append_str(out, hole + 2);
 }
 
-/* ---- SQL texts ---------------------------------------------------------------------------------------------------- */
+/* ---- SQL texts ----------------------------------------------------------------------------------------------------
+ */
 
 void sql_table(struct buf *out, const char *project, const char *dataset, const char *table)
 {

@@ -9,10 +9,10 @@ extern const struct table_schema table_ingestion_log_events, table_sync_state_ev
     table_target_change_events, table_checkpoint_events, table_schema_drift, table_quarantine;
 
 struct log_view {
-    const char *name;        /* "sync_state" */
+    const char *name; /* "sync_state" */
     const char *description;
-    const char *table;       /* the event table it reads */
-    const char *sql;         /* its query, with "%s" once, for the table's quoted name */
+    const char *table; /* the event table it reads */
+    const char *sql;   /* its query, with "%s" once, for the table's quoted name */
 };
 size_t log_view_count(void);
 const struct log_view *log_view_at(size_t index);

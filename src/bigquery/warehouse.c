@@ -1,7 +1,8 @@
-/* warehouse.c - the worker's short questions to the warehouse: watermark, finished tasks, what the stage holds of a run.
+/* warehouse.c - the worker's short questions to the warehouse: watermark, finished tasks, what the stage holds of a
+ * run.
  *
- * Each is one statement with parameters, so that its text never changes and BigQuery can cache its plan; texts are made by the *_sql
- * functions, which the analyzer test reads through warehouse_each_sql. */
+ * Each is one statement with parameters, so that its text never changes and BigQuery can cache its plan; texts are made
+ * by the *_sql functions, which the analyzer test reads through warehouse_each_sql. */
 #include "bigquery/warehouse.h"
 
 #include <stdlib.h>
@@ -9,10 +10,12 @@
 #include "chain.h"
 #include "tables.h"
 
-/* Rows differ too much to be measured without reading them; bytes only order and bound changes, so a round figure does. */
+/* Rows differ too much to be measured without reading them; bytes only order and bound changes, so a round figure does.
+ */
 enum { STAGE_ROW_BYTES_ESTIMATE = 1024 };
 
-/* ---- Texts ----------------------------------------------------------------------------------------------------------- */
+/* ---- Texts
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void watermark_sql(struct buf *out, const struct warehouse_names *names)
 {
@@ -30,8 +33,9 @@ static void task_done_sql(struct buf *out, const struct warehouse_names *names)
 
 static void verify_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
 {
-    buf_append_str(out, "SELECT _fetch_id, COUNT(DISTINCT _row_number) AS distinct_rows, MIN(_staged_at) AS staged_min,\n"
-                        "  MAX(_staged_at) AS staged_max\nFROM ");
+    buf_append_str(out,
+                   "SELECT _fetch_id, COUNT(DISTINCT _row_number) AS distinct_rows, MIN(_staged_at) AS staged_min,\n"
+                   "  MAX(_staged_at) AS staged_max\nFROM ");
     sql_table(out, names->project, names->stage, entity->stage.name);
     buf_append_str(out, "\nWHERE _run_id = @run AND _staged_at >= @since\nGROUP BY _fetch_id");
 }
@@ -69,7 +73,8 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
     buf_release(&sql);
 }
 
-/* ---- Questions ------------------------------------------------------------------------------------------------------- */
+/* ---- Questions
+ * ------------------------------------------------------------------------------------------------------- */
 
 bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity, struct sync_state *ret,
                          struct cancel *cancel, struct error *err)
@@ -121,7 +126,8 @@ static void read_check(const struct bq_result *result, struct stage_check *ret)
     *ret = (struct stage_check){.count = result->row_count};
     ret->fetches = xcalloc(result->row_count + 1, sizeof *ret->fetches);
     for (size_t i = 0; i < result->row_count; i++) {
-        int64_t staged_min = bq_result_int(result, i, "staged_min", 0), staged_max = bq_result_int(result, i, "staged_max", 0);
+        int64_t staged_min = bq_result_int(result, i, "staged_min", 0),
+                staged_max = bq_result_int(result, i, "staged_max", 0);
         int64_t rows = bq_result_int(result, i, "distinct_rows", 0);
         ret->fetches[i] = (struct fetch_rows){bq_result_int(result, i, "_fetch_id", 0), rows};
         ret->staged_min_us = i == 0 || staged_min < ret->staged_min_us ? staged_min : ret->staged_min_us;

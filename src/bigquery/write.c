@@ -1,16 +1,17 @@
 /* write.c - appenders: rows of many threads into the _default stream of one table each.
  *
- * Two threads per table, started with its first row. The sender owns the connection: it opens it when there is something to send,
- * seals and sends requests, and after a break takes it down, puts what was not acknowledged back and decides whether to try again. The
- * receiver lives as long as the connection and settles requests; answers come in the order of sending. Adders and waiters
- * only touch the lists, under the appender's mutex.
+ * Two threads per table, started with its first row. The sender owns the connection: it opens it when there is
+ * something to send, seals and sends requests, and after a break takes it down, puts what was not acknowledged back and
+ * decides whether to try again. The receiver lives as long as the connection and settles requests; answers come in the
+ * order of sending. Adders and waiters only touch the lists, under the appender's mutex.
  *
- * Tickets number the rows. Requests stand in the list by tickets and leave it at the front only, so "everything up to a ticket is
- * settled" is a look at the front. There is no timer: a request goes when it is full, or when somebody waits for a row of it, and
- * while one is being sent the rows of other waiters gather in the next. At-least-once: a resent request may be stored twice.
+ * Tickets number the rows. Requests stand in the list by tickets and leave it at the front only, so "everything up to a
+ * ticket is settled" is a look at the front. There is no timer: a request goes when it is full, or when somebody waits
+ * for a row of it, and while one is being sent the rows of other waiters gather in the next. At-least-once: a resent
+ * request may be stored twice.
  *
- * The service closes a connection after 600 s without traffic; with nothing unacknowledged that is no failure, and the next
- * row opens a new one. */
+ * The service closes a connection after 600 s without traffic; with nothing unacknowledged that is no failure, and the
+ * next row opens a new one. */
 #include "bigquery/write.h"
 
 #include <stdlib.h>
@@ -39,35 +40,36 @@ struct bq_writer {
 struct bq_appender {
     struct bq_appender *next;
     struct bq_writer *writer;
-    char *stream_name;     /* "projects/P/datasets/D/tables/T/streams/_default" */
+    char *stream_name; /* "projects/P/datasets/D/tables/T/streams/_default" */
     char *routing;
     struct buf descriptor;
 
-    pthread_mutex_t mutex; /* everything below */
+    pthread_mutex_t mutex;  /* everything below */
     pthread_cond_t changed; /* any change that somebody may wait for */
     pthread_t sender;
     bool started, stopping;
     struct batch *first, *last;           /* unsettled requests by ticket; the open one is the last */
     struct batch *sent_first, *sent_last; /* awaiting answers, by time of sending */
     uint64_t next_ticket;
-    uint64_t flush_to;                    /* somebody waits for this ticket */
+    uint64_t flush_to; /* somebody waits for this ticket */
     size_t outstanding_bytes;
     struct lost_range lost[MAX_LOST_RANGES];
     size_t lost_count;
-    const void *telling;                  /* the user whose row-error callback runs now */
+    const void *telling; /* the user whose row-error callback runs now */
 
-    struct grpc_stream *stream;           /* the sender's; NULL: not connected */
-    struct grpc_stream *receiver_stream;  /* the same, constant while the receiver runs */
+    struct grpc_stream *stream;          /* the sender's; NULL: not connected */
+    struct grpc_stream *receiver_stream; /* the same, constant while the receiver runs */
     pthread_t receiver;
     bool broken;
     bool first_request;
-    struct error end;                     /* why it broke */
+    struct error end; /* why it broke */
     enum append_action end_action;
-    int failures;                         /* in a row, without an acknowledged request */
+    int failures; /* in a row, without an acknowledged request */
     int64_t failing_since_ms, not_before_ms;
 };
 
-/* ---- Lists. All with the mutex held. ------------------------------------------------------------------------------- */
+/* ---- Lists. All with the mutex held. -------------------------------------------------------------------------------
+ */
 
 static struct batch *open_batch(struct bq_appender *a)
 {
@@ -141,7 +143,8 @@ static struct batch *pop_sent(struct bq_appender *a)
     return batch;
 }
 
-/* Remembers that these rows are lost. When there are too many ranges the two oldest become one: a row too many is called lost, never one too few. */
+/* Remembers that these rows are lost. When there are too many ranges the two oldest become one: a row too many is
+ * called lost, never one too few. */
 static void remember_lost(struct bq_appender *a, uint64_t first, uint64_t last, const struct error *err)
 {
     if (a->lost_count == MAX_LOST_RANGES) {
@@ -164,7 +167,8 @@ static void lose_all(struct bq_appender *a, const struct error *err)
     settle(a);
 }
 
-/* ---- Receiver ------------------------------------------------------------------------------------------------------- */
+/* ---- Receiver -------------------------------------------------------------------------------------------------------
+ */
 
 typedef Google__Cloud__Bigquery__Storage__V1__AppendRowsResponse response_t;
 
@@ -193,7 +197,8 @@ static void tell_refused(struct bq_appender *a, struct batch *batch, size_t inde
     pthread_cond_broadcast(&a->changed);
 }
 
-/* Nothing of the request was stored: the listed rows go, the others are sent again. False when no row could be named. */
+/* Nothing of the request was stored: the listed rows go, the others are sent again. False when no row could be named.
+ */
 static bool refuse_rows(struct bq_appender *a, struct batch *batch, const response_t *response)
 {
     bool *drop = xcalloc(batch->count + 1, sizeof *drop);
@@ -252,7 +257,8 @@ static void handle_response(struct bq_appender *a, const response_t *response)
     while (batch->in_send) /* the answer overtook the return of the send */
         pthread_cond_wait(&a->changed, &a->mutex);
     bool refused = response->n_row_errors > 0 && refuse_rows(a, batch, response);
-    if (!refused && response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR) {
+    if (!refused &&
+        response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR) {
         batch->state = BATCH_READY;
         request_failed(a, response->error);
         return;
@@ -297,7 +303,8 @@ static void *receiver_main(void *user)
     return NULL;
 }
 
-/* ---- Sender. All with the mutex held, which they leave while they block. ---------------------------------------------- */
+/* ---- Sender. All with the mutex held, which they leave while they block.
+ * ---------------------------------------------- */
 
 /* True when the connection stands. Otherwise the failure has been noted as that of a broken one. */
 static bool connect_stream(struct bq_appender *a)
@@ -379,8 +386,8 @@ static void send_batch(struct bq_appender *a, struct batch *batch)
     struct error err = ERROR_INIT;
     struct grpc_stream *stream = a->stream;
     bool first = a->first_request;
-    append_request_head(&head, first ? slice_str(a->stream_name) : SLICE_NULL, first ? buf_slice(&a->descriptor) : SLICE_NULL,
-                        batch->rows.len);
+    append_request_head(&head, first ? slice_str(a->stream_name) : SLICE_NULL,
+                        first ? buf_slice(&a->descriptor) : SLICE_NULL, batch->rows.len);
     a->first_request = false;
     batch->in_send = true;
     push_sent(a, batch);
@@ -417,7 +424,8 @@ static void *sender_main(void *user)
     return NULL;
 }
 
-/* ---- Adders and waiters ------------------------------------------------------------------------------------------------ */
+/* ---- Adders and waiters
+ * ------------------------------------------------------------------------------------------------ */
 
 static void wake(void *user)
 {
@@ -467,13 +475,13 @@ static uint64_t put_row(struct bq_appender *a, struct slice row, uint64_t tag, b
     return a->next_ticket++;
 }
 
-bool bq_appender_add(struct bq_appender *appender, struct slice row, uint64_t tag, bq_row_error_fn *on_error, void *user,
-                     uint64_t *ret_ticket, struct cancel *cancel, struct error *err)
+bool bq_appender_add(struct bq_appender *appender, struct slice row, uint64_t tag, bq_row_error_fn *on_error,
+                     void *user, uint64_t *ret_ticket, struct cancel *cancel, struct error *err)
 {
     struct bq_appender *a = appender;
     if (row.len > BQ_APPEND_MAX_BYTES)
-        return error_set(err, ERROR_PERMANENT, "row_too_large", "cannot append a row of %zu bytes: the limit is %d", row.len,
-                         BQ_APPEND_MAX_BYTES);
+        return error_set(err, ERROR_PERMANENT, "row_too_large", "cannot append a row of %zu bytes: the limit is %d",
+                         row.len, BQ_APPEND_MAX_BYTES);
     pthread_mutex_lock(&a->mutex);
     start(a);
     bool ok = true;
@@ -546,7 +554,8 @@ void bq_appender_forget(struct bq_appender *appender, const void *user)
     pthread_mutex_unlock(&a->mutex);
 }
 
-/* ---- Writer -------------------------------------------------------------------------------------------------------------- */
+/* ---- Writer
+ * -------------------------------------------------------------------------------------------------------------- */
 
 struct bq_writer *bq_writer_new(const struct bq_writer_options *options, struct error *err)
 {
@@ -563,7 +572,8 @@ struct bq_writer *bq_writer_new(const struct bq_writer_options *options, struct 
     return writer;
 }
 
-static struct bq_appender *appender_new(struct bq_writer *writer, const char *stream_name, const struct table_schema *schema)
+static struct bq_appender *appender_new(struct bq_writer *writer, const char *stream_name,
+                                        const struct table_schema *schema)
 {
     struct bq_appender *a = xcalloc(1, sizeof *a);
     struct buf routing = BUF_INIT;
@@ -581,7 +591,8 @@ static struct bq_appender *appender_new(struct bq_writer *writer, const char *st
 
 struct bq_appender *bq_writer_table(struct bq_writer *writer, const char *dataset, const struct table_schema *schema)
 {
-    char *name = xasprintf("projects/%s/datasets/%s/tables/%s/streams/_default", writer->project, dataset, schema->name);
+    char *name =
+        xasprintf("projects/%s/datasets/%s/tables/%s/streams/_default", writer->project, dataset, schema->name);
     pthread_mutex_lock(&writer->mutex);
     struct bq_appender *a = writer->appenders;
     while (a && strcmp(a->stream_name, name) != 0)

@@ -1,8 +1,9 @@
-/* test_warehouse.c - the warehouse layer against the local BigQuery, in one process: init, sync state, stage and merges.
+/* test_warehouse.c - the warehouse layer against the local BigQuery, in one process: init, sync state, stage and
+ * merges.
  *
- * Each "worker" has a warehouse of its own, so that nothing but BigQuery stands between them. The clock runs fast; a DML
- * statement takes a while on the snapshot of its start, so that two at once would double a key, and do in the last test, which takes
- * the chain out. */
+ * Each "worker" has a warehouse of its own, so that nothing but BigQuery stands between them. The clock runs fast; a
+ * DML statement takes a while on the snapshot of its start, so that two at once would double a key, and do in the last
+ * test, which takes the chain out. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -45,12 +46,17 @@ static void worker_open(struct worker *worker)
     char base[64], target[64];
     snprintf(base, sizeof base, "http://127.0.0.1:%d", bq_server_rest_port(server));
     snprintf(target, sizeof target, "127.0.0.1:%d", bq_server_grpc_port(server));
-    worker->client = bq_client_new(&(struct bq_options){.project = "test-project", .location = "US", .rest_base = base, .creds = creds}, &err);
+    worker->client = bq_client_new(
+        &(struct bq_options){.project = "test-project", .location = "US", .rest_base = base, .creds = creds}, &err);
     must(worker->client, &err);
-    worker->writer = bq_writer_new(&(struct bq_writer_options){.project = "test-project", .target = target, .creds = creds}, &err);
+    worker->writer =
+        bq_writer_new(&(struct bq_writer_options){.project = "test-project", .target = target, .creds = creds}, &err);
     must(worker->writer, &err);
     worker->events = events_new(worker->writer, "st_logs_v2");
-    worker->w = (struct warehouse){.client = worker->client, .writer = worker->writer, .events = worker->events, .registry = registry,
+    worker->w = (struct warehouse){.client = worker->client,
+                                   .writer = worker->writer,
+                                   .events = worker->events,
+                                   .registry = registry,
                                    .names = {"test-project", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"}};
 }
 
@@ -113,7 +119,9 @@ static void set_dml_duration(int64_t ms)
     char url[96], body[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d/_local/bigquery", bq_server_rest_port(server));
     snprintf(body, sizeof body, "{\"dmlDurationMs\":%lld}", (long long)ms);
-    must(http_perform(http, &(struct http_request){.method = "POST", .url = url, .body = slice_str(body)}, &response, &err), &err);
+    must(http_perform(http, &(struct http_request){.method = "POST", .url = url, .body = slice_str(body)}, &response,
+                      &err),
+         &err);
     assert_int_equal(response.status, 200);
     http_response_release(&response);
     http_client_free(http);
@@ -130,7 +138,8 @@ static int64_t ask(const char *sql)
     return answer;
 }
 
-/* ---- A run: records into the stage, announced ------------------------------------------------------------------------------ */
+/* ---- A run: records into the stage, announced
+ * ------------------------------------------------------------------------------ */
 
 struct run {
     char id[UUID_TEXT_SIZE];
@@ -170,14 +179,25 @@ static void run_announce(struct run *run, bool full_groups)
     struct stage_check check;
     struct event_staged_fetches fetches = {run->id, 1, 1};
     must(bq_appender_wait_range(run->appender, run->first, run->last, NULL, &err), &err);
-    must(warehouse_verify_stage(&run->worker->w, run->entity, run->id, clock_wall_us() - INT64_C(86400000000), &check, NULL, &err), &err);
+    must(warehouse_verify_stage(&run->worker->w, run->entity, run->id, clock_wall_us() - INT64_C(86400000000), &check,
+                                NULL, &err),
+         &err);
     assert_int_equal(check.count, 1);
     assert_int_equal(check.fetches[0].fetch_id, 1);
     assert_int_equal(check.fetches[0].distinct_rows, run->rows);
-    struct event_staged event = {.run_id = run->id, .task_id = run->id, .target = run->entity->target.name, .lane = "live", .tenant = TENANT,
-                                 .rows = run->rows, .bytes = check.bytes, .staged_min_us = check.staged_min_us,
-                                 .staged_max_us = check.staged_max_us, .announced_us = clock_wall_us(), .fetches = &fetches,
-                                 .fetch_count = 1, .full_groups = full_groups};
+    struct event_staged event = {.run_id = run->id,
+                                 .task_id = run->id,
+                                 .target = run->entity->target.name,
+                                 .lane = "live",
+                                 .tenant = TENANT,
+                                 .rows = run->rows,
+                                 .bytes = check.bytes,
+                                 .staged_min_us = check.staged_min_us,
+                                 .staged_max_us = check.staged_max_us,
+                                 .announced_us = clock_wall_us(),
+                                 .fetches = &fetches,
+                                 .fetch_count = 1,
+                                 .full_groups = full_groups};
     must(events_staged(run->worker->events, &event, NULL, &err), &err);
     stage_check_release(&check);
     record_encoder_free(run->encoder);
@@ -196,12 +216,15 @@ static void add_campaign(struct run *run, int id, int day, const char *name)
 {
     char record[512];
     snprintf(record, sizeof record,
-             "{\"id\":%d,\"name\":\"%s\",\"active\":true,\"createdOn\":\"2020-01-01T00:00:00Z\",\"modifiedOn\":\"2025-%02d-%02dT10:00:00Z\"}", id,
-             name, 1 + day / 28, 1 + day % 28);
+             "{\"id\":%d,\"name\":\"%s\",\"active\":true,\"createdOn\":\"2020-01-01T00:00:00Z\",\"modifiedOn\":\"2025-%"
+             "02d-%02dT10:00:00Z\"}",
+             id, name, 1 + day / 28, 1 + day % 28);
     run_add(run, record);
 }
 
-/* ---- Tests -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Tests
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void init_can_be_repeated(void **state)
 {
@@ -219,8 +242,14 @@ static void init_can_be_repeated(void **state)
 static void sync(int64_t tenant, const char *kind, int64_t last_us)
 {
     struct error err = ERROR_INIT;
-    struct event_sync e = {.entity = "jobs", .run_id = "r", .mode = "incremental", .kind = kind, .tenant = tenant,
-                           .last_sync_us = last_us, .records_processed = 5, .updated_us = clock_wall_us()};
+    struct event_sync e = {.entity = "jobs",
+                           .run_id = "r",
+                           .mode = "incremental",
+                           .kind = kind,
+                           .tenant = tenant,
+                           .last_sync_us = last_us,
+                           .records_processed = 5,
+                           .updated_us = clock_wall_us()};
     must(events_sync(workers[0].events, &e, NULL, &err), &err);
 }
 
@@ -254,7 +283,12 @@ static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
     struct error err = ERROR_INIT;
     bool done = true;
     (void)state;
-    struct event_run e = {.run_id = "log-1", .task_id = "task-1", .entity = "jobs", .mode = "full", .status = "running", .tenant = 1,
+    struct event_run e = {.run_id = "log-1",
+                          .task_id = "task-1",
+                          .entity = "jobs",
+                          .mode = "full",
+                          .status = "running",
+                          .tenant = 1,
                           .start_us = clock_wall_us()};
     must(events_run(workers[0].events, &e, NULL, &err), &err);
     must(warehouse_task_done(&workers[1].w, "task-1", &done, NULL, &err), &err);
@@ -265,8 +299,11 @@ static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
     must(events_run(workers[1].events, &e, NULL, &err), &err);
     must(warehouse_task_done(&workers[1].w, "task-1", &done, NULL, &err), &err);
     assert_true(done);
-    assert_int_equal(ask("SELECT duration_ms, entity_type, start_time, status, records_inserted FROM `test-project.st_logs_v2.ingestion_logs` "
-                         "WHERE start_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 48 HOUR) ORDER BY start_time DESC"), 1500);
+    assert_int_equal(
+        ask("SELECT duration_ms, entity_type, start_time, status, records_inserted FROM "
+            "`test-project.st_logs_v2.ingestion_logs` "
+            "WHERE start_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 48 HOUR) ORDER BY start_time DESC"),
+        1500);
     assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.ingestion_logs` WHERE run_id = 'log-1'"), 1);
     assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.ingestion_logs` WHERE status = 'failed'"), 0);
 }
@@ -275,13 +312,16 @@ static void drift_quarantine_and_checkpoints_are_kept(void **state)
 {
     struct error err = ERROR_INIT;
     (void)state;
-    struct event_quarantine q = {.run_id = "q", .entity = "jobs", .reason = "no id", .payload = SLICE_LIT("{\"a\":\"\xc3\xa9\"}"), .tenant = 1};
+    struct event_quarantine q = {
+        .run_id = "q", .entity = "jobs", .reason = "no id", .payload = SLICE_LIT("{\"a\":\"\xc3\xa9\"}"), .tenant = 1};
     must(events_quarantine(workers[0].events, &q, NULL, &err), &err);
     q.payload = SLICE_LIT("\xff\xfe");
     must(events_quarantine(workers[0].events, &q, NULL, &err), &err);
-    struct event_drift d = {.run_id = "q", .entity = "jobs", .field = "x.y", .kind = "unknown_field", .sample = SLICE_LIT("1"), .count = 3};
+    struct event_drift d = {
+        .run_id = "q", .entity = "jobs", .field = "x.y", .kind = "unknown_field", .sample = SLICE_LIT("1"), .count = 3};
     must(events_drift(workers[0].events, &d, NULL, &err), &err);
-    struct event_checkpoint c = {.task_id = "t", .run_id = "r1", .entity = "jobs", .mode = "full", .frame = true, .frame_to_us = 5000000};
+    struct event_checkpoint c = {
+        .task_id = "t", .run_id = "r1", .entity = "jobs", .mode = "full", .frame = true, .frame_to_us = 5000000};
     must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
     c.run_id = "r2";
     c.frame_to_us = 6000000; /* a later attempt's frame is not heard */
@@ -289,9 +329,13 @@ static void drift_quarantine_and_checkpoints_are_kept(void **state)
     c.frame = false;
     c.fetch_id = 1;
     must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
-    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.quarantine` WHERE payload_encoding = 'base64' AND payload = '//4='"), 1);
+    assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.quarantine` WHERE payload_encoding = 'base64' "
+                         "AND payload = '//4='"),
+                     1);
     assert_int_equal(ask("SELECT occurrences FROM `test-project.st_logs_v2.schema_drift` WHERE field = 'x.y'"), 3);
-    assert_int_equal(ask("SELECT UNIX_MICROS(frame_to) FROM `test-project.st_logs_v2.checkpoints` WHERE task_id = 't' AND kind = 'frame'"), 5000000);
+    assert_int_equal(ask("SELECT UNIX_MICROS(frame_to) FROM `test-project.st_logs_v2.checkpoints` WHERE task_id = 't' "
+                         "AND kind = 'frame'"),
+                     5000000);
     assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.checkpoints` WHERE task_id = 't'"), 2);
 }
 
@@ -304,8 +348,10 @@ static void a_second_identical_run_changes_no_row_and_newer_wins(void **state)
         for (int id = 1; id <= 10; id++) {
             char record[512];
             snprintf(record, sizeof record,
-                     "{\"id\":%d,\"customerId\":1,\"active\":true,\"name\":\"n\",\"address\":{\"city\":\"c\"},\"createdById\":1,"
-                     "\"createdOn\":\"2025-01-01T00:00:00Z\",\"modifiedOn\":\"2025-02-%02dT00:00:00Z\",\"taxExempt\":false,\"tagTypeIds\":[2,1]}",
+                     "{\"id\":%d,\"customerId\":1,\"active\":true,\"name\":\"n\",\"address\":{\"city\":\"c\"},"
+                     "\"createdById\":1,"
+                     "\"createdOn\":\"2025-01-01T00:00:00Z\",\"modifiedOn\":\"2025-02-%02dT00:00:00Z\",\"taxExempt\":"
+                     "false,\"tagTypeIds\":[2,1]}",
                      id, id);
             run_add(&run, record);
         }
@@ -322,8 +368,10 @@ static void add_pay(struct run *run, const char *id, const char *memo, const cha
 {
     char record[768];
     snprintf(record, sizeof record,
-             "{\"id\":%s,\"payrollId\":1,\"date\":\"2025-03-01T00:00:00Z\",\"amount\":\"12.50\",\"grossPayItemType\":\"TimesheetTime\",\"jobId\":5,"
-             "\"memo\":\"%s\",\"createdOn\":\"%s\",\"modifiedOn\":\"%s\"}", id, memo, created, created);
+             "{\"id\":%s,\"payrollId\":1,\"date\":\"2025-03-01T00:00:00Z\",\"amount\":\"12.50\",\"grossPayItemType\":"
+             "\"TimesheetTime\",\"jobId\":5,"
+             "\"memo\":\"%s\",\"createdOn\":\"%s\",\"modifiedOn\":\"%s\"}",
+             id, memo, created, created);
     run_add(run, record);
 }
 
@@ -414,7 +462,9 @@ static void three_workers_leave_one_row_per_key_the_newest(void **state)
     for (int i = 0; i < WORKERS; i++)
         pthread_join(storms[i].thread, NULL);
     set_dml_duration(0);
-    must(bq_query_run(workers[0].client, &(struct bq_query){.sql = "SELECT id, name FROM " CAMPAIGNS " ORDER BY id"}, &result, NULL, &err), &err);
+    must(bq_query_run(workers[0].client, &(struct bq_query){.sql = "SELECT id, name FROM " CAMPAIGNS " ORDER BY id"},
+                      &result, NULL, &err),
+         &err);
     assert_int_equal(result.row_count, KEYS);
     for (int key = 1; key <= KEYS; key++) {
         char name[64];
@@ -423,7 +473,8 @@ static void three_workers_leave_one_row_per_key_the_newest(void **state)
         assert_string_equal(bq_result_text(&result, (size_t)key - 1, "name"), name);
     }
     bq_result_release(&result);
-    int64_t changes = ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.target_changes` WHERE target = 'raw_campaigns'");
+    int64_t changes =
+        ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.target_changes` WHERE target = 'raw_campaigns'");
     assert_true(changes >= 1 && changes <= WORKERS * ROUNDS);
 }
 
@@ -437,8 +488,11 @@ static void *unchained_main(void *user)
     const char *runs[] = {run->id};
     const struct bq_param params[] = {{.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = runs, .count = 1}};
     int64_t now = clock_wall_us();
-    merge_sql(&sql, &run->worker->w.names, run->entity, NULL, 0, now - INT64_C(86400000000), now + INT64_C(86400000000));
-    must(bq_query_run(run->worker->client, &(struct bq_query){.sql = sql.ptr, .params = params, .param_count = 1}, &result, NULL, &err), &err);
+    merge_sql(&sql, &run->worker->w.names, run->entity, NULL, 0, now - INT64_C(86400000000),
+              now + INT64_C(86400000000));
+    must(bq_query_run(run->worker->client, &(struct bq_query){.sql = sql.ptr, .params = params, .param_count = 1},
+                      &result, NULL, &err),
+         &err);
     bq_result_release(&result);
     buf_release(&sql);
     return NULL;

@@ -1,8 +1,8 @@
 /* fake_bq.h - BigQuery's jobs over REST in the test's own process, as far as the change chain sees them.
  *
- * Statements are told apart by their job ids and texts; find jobs and recorded events are computed from what was announced and recorded. It
- * watches the rule of the chain: change n may only be inserted when n-1 has ended and its event is there. Events come from
- * events_change and events_staged below, which stand in for events.c at link time. */
+ * Statements are told apart by their job ids and texts; find jobs and recorded events are computed from what was
+ * announced and recorded. It watches the rule of the chain: change n may only be inserted when n-1 has ended and its
+ * event is there. Events come from events_change and events_staged below, which stand in for events.c at link time. */
 #ifndef ST_TEST_FAKE_BQ_H
 #define ST_TEST_FAKE_BQ_H
 
@@ -55,11 +55,11 @@ struct fake_bq {
     } changes[FAKE_MAX_CHANGES];
     size_t change_count;
     int violations, merges, finds, statements, conflicts;
-    int weather;         /* so many changes fail with backendError first */
-    const char *denied;  /* all changes fail with this reason */
-    int failing_finds;   /* so many find jobs fail first */
-    int lost_answers;    /* so many inserts are stored, but the connection is cut */
-    int longest_looks;   /* a change runs for so many looks */
+    int weather;        /* so many changes fail with backendError first */
+    const char *denied; /* all changes fail with this reason */
+    int failing_finds;  /* so many find jobs fail first */
+    int lost_answers;   /* so many inserts are stored, but the connection is cut */
+    int longest_looks;  /* a change runs for so many looks */
     char base[64];
 };
 
@@ -126,7 +126,8 @@ bool events_change(struct events *events, const struct event_change *e, struct c
     return true;
 }
 
-/* ---- Statements. With the mutex held. -------------------------------------------------------------------------------- */
+/* ---- Statements. With the mutex held.
+ * -------------------------------------------------------------------------------- */
 
 #define FIELD(name, type) "{\"name\":\"" name "\",\"type\":\"" type "\",\"mode\":\"NULLABLE\"}"
 
@@ -172,12 +173,16 @@ static inline void fake_do_find(struct fake_job *job)
         if (fake_bq->runs[i].withdrawn || fake_is_merged(fake_bq->runs[i].id))
             continue;
         snprintf(text, sizeof text, "%lld", (long long)fake_bq->runs[i].rows);
-        fake_row(&rows, 7, (const char *const[]){"run", fake_bq->runs[i].id, "1", NULL, text, "1761040800000000", "1761040801000000"});
+        fake_row(
+            &rows, 7,
+            (const char *const[]){"run", fake_bq->runs[i].id, "1", NULL, text, "1761040800000000", "1761040801000000"});
     }
     fake_row(&rows, 7, (const char *const[]){"partition", NULL, "0", "2025-10-21", "0", NULL, NULL});
     job->rows = buf_detach(&rows);
-    job->schema = "[" FIELD("kind", "STRING") "," FIELD("run_id", "STRING") "," FIELD("place", "INTEGER") "," FIELD("partition_date", "DATE") ","
-                  FIELD("row_count", "INTEGER") "," FIELD("staged_min", "TIMESTAMP") "," FIELD("staged_max", "TIMESTAMP") "]";
+    job->schema = "[" FIELD("kind", "STRING") "," FIELD("run_id", "STRING") "," FIELD("place", "INTEGER") "," FIELD(
+        "partition_date", "DATE") "," FIELD("row_count", "INTEGER") "," FIELD("staged_min",
+                                                                              "TIMESTAMP") "," FIELD("staged_max",
+                                                                                                     "TIMESTAMP") "]";
 }
 
 static inline struct json_object *fake_param(struct fake_job *job, const char *name)
@@ -206,8 +211,8 @@ static inline void fake_do_statement(struct fake_job *job, const char *sql)
         }
         if (fake_find_run(run) && fake_find_run(run)->withdrawn)
             fake_row(&rows, 5, (const char *const[]){"withdrawn", "0", "0", "0", "0"});
-        job->schema = "[" FIELD("kind", "STRING") "," FIELD("change_number", "INTEGER") "," FIELD("run_count", "INTEGER") ","
-                      FIELD("bytes_billed", "INTEGER") "," FIELD("rows_changed", "INTEGER") "]";
+        job->schema = "[" FIELD("kind", "STRING") "," FIELD("change_number", "INTEGER") "," FIELD(
+            "run_count", "INTEGER") "," FIELD("bytes_billed", "INTEGER") "," FIELD("rows_changed", "INTEGER") "]";
     } else {
         size_t top = 0;
         for (size_t i = 0; i < fake_bq->change_count; i++)
@@ -215,11 +220,12 @@ static inline void fake_do_statement(struct fake_job *job, const char *sql)
         if (fake_bq->change_count > 0) {
             snprintf(a, sizeof a, "%lld", (long long)fake_bq->changes[top].number);
             snprintf(b, sizeof b, "%lld", (long long)fake_bq->changes[top].run_count);
-            fake_row(&rows, 5, (const char *const[]){a, fake_bq->changes[top].failed ? "failed" : "success",
-                                                     fake_bq->changes[top].code, b, fake_bq->changes[top].runs});
+            fake_row(&rows, 5,
+                     (const char *const[]){a, fake_bq->changes[top].failed ? "failed" : "success",
+                                           fake_bq->changes[top].code, b, fake_bq->changes[top].runs});
         }
-        job->schema = "[" FIELD("change_number", "INTEGER") "," FIELD("state", "STRING") "," FIELD("error_code", "STRING") ","
-                      FIELD("run_count", "INTEGER") "," FIELD("runs", "STRING") "]";
+        job->schema = "[" FIELD("change_number", "INTEGER") "," FIELD("state", "STRING") "," FIELD(
+            "error_code", "STRING") "," FIELD("run_count", "INTEGER") "," FIELD("runs", "STRING") "]";
     }
     job->rows = buf_detach(&rows);
 }
@@ -261,12 +267,15 @@ static inline struct fake_job *fake_find_job(const char *id)
     return NULL;
 }
 
-/* ---- REST --------------------------------------------------------------------------------------------------------------- */
+/* ---- REST
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static inline void fake_error(struct http_exchange *x, int status, const char *reason)
 {
     struct buf body = BUF_INIT;
-    buf_printf(&body, "{\"error\":{\"code\":%d,\"message\":\"fake\",\"errors\":[{\"reason\":\"%s\",\"message\":\"fake\"}]}}", status, reason);
+    buf_printf(&body,
+               "{\"error\":{\"code\":%d,\"message\":\"fake\",\"errors\":[{\"reason\":\"%s\",\"message\":\"fake\"}]}}",
+               status, reason);
     http_exchange_reply_buf(x, status, "application/json", &body);
 }
 
@@ -277,10 +286,13 @@ static inline void fake_reply_job(struct http_exchange *x, struct fake_job *job)
     buf_printf(&body, "{\"status\":{\"state\":\"%s\"", done ? "DONE" : "RUNNING");
     if (done && job->reason)
         buf_printf(&body, ",\"errorResult\":{\"reason\":\"%s\",\"message\":\"%s\"}", job->reason, job->message);
-    buf_printf(&body, "},\"configuration\":%s,", json_object_to_json_string_ext(job->configuration, JSON_C_TO_STRING_PLAIN));
-    buf_printf(&body, "\"statistics\":{\"endTime\":\"%lld\",\"query\":{\"statementType\":\"%s\",\"numDmlAffectedRows\":\"100\","
-               "\"totalBytesBilled\":\"1000\",\"dmlStats\":{\"insertedRowCount\":\"100\"}}}}",
-               (long long)clock_wall_us() / 1000, job->number ? "MERGE" : "SELECT");
+    buf_printf(&body, "},\"configuration\":%s,",
+               json_object_to_json_string_ext(job->configuration, JSON_C_TO_STRING_PLAIN));
+    buf_printf(
+        &body,
+        "\"statistics\":{\"endTime\":\"%lld\",\"query\":{\"statementType\":\"%s\",\"numDmlAffectedRows\":\"100\","
+        "\"totalBytesBilled\":\"1000\",\"dmlStats\":{\"insertedRowCount\":\"100\"}}}}",
+        (long long)clock_wall_us() / 1000, job->number ? "MERGE" : "SELECT");
     job->looks_left--;
     http_exchange_reply_buf(x, 200, "application/json", &body);
 }
@@ -343,7 +355,8 @@ static inline void fake_bq_start(void)
     fake_bq = xcalloc(1, sizeof *fake_bq);
     pthread_mutex_init(&fake_bq->mutex, NULL);
     fake_bq->longest_looks = 2;
-    fake_bq->server = http_server_start(&(struct http_server_options){.bind_address = "127.0.0.1", .handler = fake_handle}, &err);
+    fake_bq->server =
+        http_server_start(&(struct http_server_options){.bind_address = "127.0.0.1", .handler = fake_handle}, &err);
     if (!fake_bq->server)
         fail_msg("%s", err.message);
     snprintf(fake_bq->base, sizeof fake_bq->base, "http://127.0.0.1:%d", http_server_port(fake_bq->server));

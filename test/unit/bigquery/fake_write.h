@@ -1,5 +1,5 @@
-/* fake_write.h - the Storage Write service in the test's own process: it keeps what it acknowledged, and answers by a queue of
- * faults, one per request. */
+/* fake_write.h - the Storage Write service in the test's own process: it keeps what it acknowledged, and answers by a
+ * queue of faults, one per request. */
 #ifndef ST_TEST_FAKE_WRITE_H
 #define ST_TEST_FAKE_WRITE_H
 
@@ -16,9 +16,9 @@ enum { FAKE_MAX_ROWS = 65536, FAKE_MAX_FAULTS = 64 };
 
 enum fault_kind {
     FAULT_NONE,
-    FAULT_ROW,    /* row `at` is refused */
-    FAULT_STATUS, /* the request fails in-band with `code` */
-    FAULT_END,    /* the stream ends with `code` instead of an answer */
+    FAULT_ROW,        /* row `at` is refused */
+    FAULT_STATUS,     /* the request fails in-band with `code` */
+    FAULT_END,        /* the stream ends with `code` instead of an answer */
     FAULT_STORED_END, /* stored, but the stream ends before the answer */
 };
 struct fault {
@@ -38,10 +38,10 @@ struct fake_write {
     size_t row_count;
     int requests, streams, first_requests;
     size_t largest_request, largest_rows;
-    int held;                   /* > 0: answers wait until it is 0 */
+    int held; /* > 0: answers wait until it is 0 */
     char stream_name[256];
     struct buf descriptor;
-    int missing;                /* default_missing_value_interpretation of the first request */
+    int missing; /* default_missing_value_interpretation of the first request */
 };
 
 typedef Google__Cloud__Bigquery__Storage__V1__AppendRowsRequest fake_request;
@@ -51,7 +51,8 @@ static inline void fake_keep_rows(struct fake_write *fake, const Google__Cloud__
 {
     for (size_t i = 0; i < rows->n_serialized_rows && fake->row_count < FAKE_MAX_ROWS; i++) {
         fake->lengths[fake->row_count] = rows->serialized_rows[i].len;
-        fake->rows[fake->row_count++] = xstrndup((const char *)rows->serialized_rows[i].data, rows->serialized_rows[i].len);
+        fake->rows[fake->row_count++] =
+            xstrndup((const char *)rows->serialized_rows[i].data, rows->serialized_rows[i].len);
     }
 }
 
@@ -129,8 +130,8 @@ static inline void fake_handle(void *user, struct test_call *call)
     fake->streams++;
     pthread_mutex_unlock(&fake->mutex);
     while (test_call_recv(call, &bytes)) {
-        fake_request *request = google__cloud__bigquery__storage__v1__append_rows_request__unpack(NULL, bytes.len,
-                                                                                                  (const uint8_t *)bytes.ptr);
+        fake_request *request = google__cloud__bigquery__storage__v1__append_rows_request__unpack(
+            NULL, bytes.len, (const uint8_t *)bytes.ptr);
         assert_non_null(request);
         struct fault fault = fake_take(fake, request, bytes.len);
         google__cloud__bigquery__storage__v1__append_rows_request__free_unpacked(request, NULL);
@@ -188,13 +189,15 @@ static inline void fake_await_requests(struct fake_write *fake, int requests)
     pthread_mutex_unlock(&fake->mutex);
 }
 
-static inline struct bq_writer *fake_writer(struct fake_write *fake, struct google_credentials *creds, int64_t patience_ms)
+static inline struct bq_writer *fake_writer(struct fake_write *fake, struct google_credentials *creds,
+                                            int64_t patience_ms)
 {
     char target[32];
     struct error err = ERROR_INIT;
     snprintf(target, sizeof target, "127.0.0.1:%d", fake->server->port);
     struct bq_writer *writer = bq_writer_new(
-        &(struct bq_writer_options){.project = "p", .target = target, .creds = creds, .patience_ms = patience_ms}, &err);
+        &(struct bq_writer_options){.project = "p", .target = target, .creds = creds, .patience_ms = patience_ms},
+        &err);
     if (!writer)
         fail_msg("%s", err.message);
     return writer;

@@ -6,8 +6,10 @@ static const struct column source[] = {
     {.name = "modifiedOn", .type = COLUMN_TIMESTAMP},
     {.name = "createdOn", .type = COLUMN_TIMESTAMP},
 };
-static const struct entity jobs = {.name = "jobs", .target = {.name = "raw_jobs", .columns = source, .column_count = 3},
-                                   .stage = {.name = "stage_jobs", .columns = source, .column_count = 3}, .source_column_count = 3};
+static const struct entity jobs = {.name = "jobs",
+                                   .target = {.name = "raw_jobs", .columns = source, .column_count = 3},
+                                   .stage = {.name = "stage_jobs", .columns = source, .column_count = 3},
+                                   .source_column_count = 3};
 
 enum { MAX_WORKERS = 3, MAX_CALLS = 24 };
 static struct google_credentials *creds;
@@ -20,10 +22,11 @@ static int set_up(void **state)
     fake_bq_start();
     creds = google_credentials_none();
     for (int i = 0; i < MAX_WORKERS; i++) {
-        struct bq_client *client =
-            bq_client_new(&(struct bq_options){.project = "p", .location = "US", .rest_base = fake_bq->base, .creds = creds}, &err);
+        struct bq_client *client = bq_client_new(
+            &(struct bq_options){.project = "p", .location = "US", .rest_base = fake_bq->base, .creds = creds}, &err);
         assert_non_null(client);
-        workers[i] = (struct warehouse){.client = client, .names = {"p", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"}};
+        workers[i] = (struct warehouse){.client = client,
+                                        .names = {"p", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"}};
     }
     return 0;
 }
@@ -107,7 +110,8 @@ static void runs_of_many_workers_share_changes(void **state)
     }
     assert_int_equal(fake_bq->violations, 0);
     assert_true(fake_bq->merges < MAX_CALLS / 2);
-    assert_true(rows <= 100 * fake_bq->merges && rows > 100 * fake_bq->merges - 2 * MAX_CALLS); /* shares add up, rounded down */
+    assert_true(rows <= 100 * fake_bq->merges &&
+                rows > 100 * fake_bq->merges - 2 * MAX_CALLS); /* shares add up, rounded down */
 }
 
 static void a_second_process_goes_on_where_the_first_ended(void **state)

@@ -57,11 +57,14 @@ static void each_reason_has_its_class(void **state)
     for (size_t i = 0; i < sizeof rest_cases / sizeof rest_cases[0]; i++) {
         const struct rest_case *c = &rest_cases[i];
         struct error err = ERROR_INIT;
-        char *body = xasprintf("{\"error\":{\"code\":%d,\"message\":\"M\",\"errors\":[{\"message\":\"M\",\"domain\":\"global\","
-                               "\"reason\":\"%s\"}]}}", c->status, c->reason);
+        char *body =
+            xasprintf("{\"error\":{\"code\":%d,\"message\":\"M\",\"errors\":[{\"message\":\"M\",\"domain\":\"global\","
+                      "\"reason\":\"%s\"}]}}",
+                      c->status, c->reason);
         assert_false(bq_error(&err, c->status, slice_str(body), "do it"));
         if (err.class != c->class || err.effect != c->effect)
-            fail_msg("%s/%d: class %d effect %d, not %d %d", c->reason, c->status, err.class, err.effect, c->class, c->effect);
+            fail_msg("%s/%d: class %d effect %d, not %d %d", c->reason, c->status, err.class, err.effect, c->class,
+                     c->effect);
         assert_string_equal(err.code, c->reason);
         assert_int_equal(err.status, c->status);
         assert_int_equal(bq_reason_blames_rows(err.code), c->blames_rows);
@@ -76,9 +79,18 @@ static void statuses_decide_without_a_reason(void **state)
         const char *body;
         enum error_class class;
     } cases[] = {
-        {500, "", ERROR_RETRY},        {502, "<html>", ERROR_RETRY}, {503, "{}", ERROR_RETRY},       {504, "{\"error\":", ERROR_RETRY},
-        {408, "", ERROR_RETRY},        {429, "", ERROR_THROTTLED},   {400, "", ERROR_PERMANENT},     {401, "{}", ERROR_PERMANENT},
-        {403, "x", ERROR_PERMANENT},   {404, "", ERROR_PERMANENT},   {501, "", ERROR_PERMANENT},     {418, "[]", ERROR_PERMANENT},
+        {500, "", ERROR_RETRY},
+        {502, "<html>", ERROR_RETRY},
+        {503, "{}", ERROR_RETRY},
+        {504, "{\"error\":", ERROR_RETRY},
+        {408, "", ERROR_RETRY},
+        {429, "", ERROR_THROTTLED},
+        {400, "", ERROR_PERMANENT},
+        {401, "{}", ERROR_PERMANENT},
+        {403, "x", ERROR_PERMANENT},
+        {404, "", ERROR_PERMANENT},
+        {501, "", ERROR_PERMANENT},
+        {418, "[]", ERROR_PERMANENT},
         {500, "{\"error\":{\"errors\":[],\"message\":\"M\"}}", ERROR_RETRY},
         {403, "{\"error\":{\"errors\":[{\"reason\":\"brandNew\"}],\"message\":\"M\"}}", ERROR_PERMANENT},
     };
@@ -97,7 +109,10 @@ static void texts_overrule_reasons(void **state)
         const char *reason, *message;
         enum error_class class;
     } cases[] = {
-        {"resourcesExceeded", "Resources exceeded during query execution: Too many DML statements outstanding against table P:D.T, limit is 20.", ERROR_THROTTLED},
+        {"resourcesExceeded",
+         "Resources exceeded during query execution: Too many DML statements outstanding against table P:D.T, limit is "
+         "20.",
+         ERROR_THROTTLED},
         {"invalidQuery", "Could not serialize access to table P:D.T due to concurrent update", ERROR_RETRY},
         {"rateLimitExceeded", "Exceeded rate limits: too many table update operations for this table", ERROR_THROTTLED},
         {"invalidQuery", "UPDATE/MERGE must match at most one source row for each target row", ERROR_PERMANENT},
@@ -123,10 +138,11 @@ static void append_failures_have_their_action(void **state)
         int code, storage;
         enum append_action action;
     } cases[] = {
-        {0, 0, APPEND_RETRY},       {1, 0, APPEND_RETRY},   {2, 0, APPEND_RETRY},      {3, 0, APPEND_FAIL},  {3, 7, APPEND_YOUNG},
-        {4, 0, APPEND_RETRY},       {5, 0, APPEND_YOUNG},   {5, 1, APPEND_YOUNG},      {5, 3, APPEND_YOUNG}, {6, 8, APPEND_FAIL},
-        {7, 0, APPEND_FAIL},        {8, 0, APPEND_THROTTLED}, {9, 0, APPEND_RETRY},    {10, 0, APPEND_RETRY}, {11, 9, APPEND_FAIL},
-        {12, 0, APPEND_FAIL},       {13, 0, APPEND_RETRY},  {14, 0, APPEND_RETRY},     {15, 0, APPEND_FAIL}, {16, 0, APPEND_REFRESH},
+        {0, 0, APPEND_RETRY},  {1, 0, APPEND_RETRY},  {2, 0, APPEND_RETRY}, {3, 0, APPEND_FAIL},
+        {3, 7, APPEND_YOUNG},  {4, 0, APPEND_RETRY},  {5, 0, APPEND_YOUNG}, {5, 1, APPEND_YOUNG},
+        {5, 3, APPEND_YOUNG},  {6, 8, APPEND_FAIL},   {7, 0, APPEND_FAIL},  {8, 0, APPEND_THROTTLED},
+        {9, 0, APPEND_RETRY},  {10, 0, APPEND_RETRY}, {11, 9, APPEND_FAIL}, {12, 0, APPEND_FAIL},
+        {13, 0, APPEND_RETRY}, {14, 0, APPEND_RETRY}, {15, 0, APPEND_FAIL}, {16, 0, APPEND_REFRESH},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -161,8 +177,10 @@ static void storage_codes_are_read_from_details(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_reason_has_its_class),          cmocka_unit_test(statuses_decide_without_a_reason),
-        cmocka_unit_test(texts_overrule_reasons),             cmocka_unit_test(append_failures_have_their_action),
+        cmocka_unit_test(each_reason_has_its_class),
+        cmocka_unit_test(statuses_decide_without_a_reason),
+        cmocka_unit_test(texts_overrule_reasons),
+        cmocka_unit_test(append_failures_have_their_action),
         cmocka_unit_test(storage_codes_are_read_from_details),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* test_events.c - events as rows: each value under its column, what is not text made text, durable before the call returns. */
+/* test_events.c - events as rows: each value under its column, what is not text made text, durable before the call
+ * returns. */
 #include "fake_write.h"
 
 #include "../record/row_view.h"
@@ -61,16 +62,33 @@ static void each_kind_is_a_row_of_its_table(void **state)
     struct error err = ERROR_INIT;
     const struct event_staged_fetches fetches[] = {{"r", 1, 3}, {"r", 7, 7}};
     const char *const runs[] = {"r", "s"};
-    const struct event_staged staged = {.run_id = "r", .target = "raw_jobs", .lane = "live", .tenant = 9, .rows = 5, .staged_min_us = 1,
-                                        .staged_max_us = 2, .fetches = fetches, .fetch_count = 2, .full_groups = true};
+    const struct event_staged staged = {.run_id = "r",
+                                        .target = "raw_jobs",
+                                        .lane = "live",
+                                        .tenant = 9,
+                                        .rows = 5,
+                                        .staged_min_us = 1,
+                                        .staged_max_us = 2,
+                                        .fetches = fetches,
+                                        .fetch_count = 2,
+                                        .full_groups = true};
     assert_true(events_staged(f->events, &staged, NULL, &err));
     assert_string_equal(f->fake->stream_name, "projects/p/datasets/logs/tables/staged_run_events/streams/_default");
-    expect(f, &table_staged_run_events, (const char *const[]){"row_count=5", "first_fetch=1", "last_fetch=3", "first_fetch=7", "withdrawn=", NULL});
-    const struct event_change change = {.target = "raw_jobs", .job_id = "j", .state = "failed", .error_code = "invalidQuery", .number = 4,
-                                        .rows_inserted = 2, .run_ids = runs, .run_count = 2};
+    expect(f, &table_staged_run_events,
+           (const char *const[]){"row_count=5", "first_fetch=1", "last_fetch=3", "first_fetch=7", "withdrawn=", NULL});
+    const struct event_change change = {.target = "raw_jobs",
+                                        .job_id = "j",
+                                        .state = "failed",
+                                        .error_code = "invalidQuery",
+                                        .number = 4,
+                                        .rows_inserted = 2,
+                                        .run_ids = runs,
+                                        .run_count = 2};
     assert_true(events_change(f->events, &change, NULL, &err));
-    expect(f, &table_target_change_events, (const char *const[]){"change_number=4", "state=\"failed\"", "\"r\",\"s\"", NULL});
-    const struct event_sync sync = {.entity = "jobs", .kind = "advance", .tenant = 9, .last_sync_us = 5, .records_processed = 3};
+    expect(f, &table_target_change_events,
+           (const char *const[]){"change_number=4", "state=\"failed\"", "\"r\",\"s\"", NULL});
+    const struct event_sync sync = {
+        .entity = "jobs", .kind = "advance", .tenant = 9, .last_sync_us = 5, .records_processed = 3};
     assert_true(events_sync(f->events, &sync, NULL, &err));
     expect(f, &table_sync_state_events, (const char *const[]){"entity_type=\"jobs\"", "records_processed=3", NULL});
 }
@@ -90,16 +108,19 @@ static void a_run_that_goes_on_has_no_end(void **state)
     run.end_us = 3500000;
     run.error_message = "no luck";
     assert_true(events_run(f->events, &run, NULL, &err));
-    expect(f, &table_ingestion_log_events, (const char *const[]){"duration_ms=2500", "error_message=\"no luck\"", NULL});
+    expect(f, &table_ingestion_log_events,
+           (const char *const[]){"duration_ms=2500", "error_message=\"no luck\"", NULL});
 }
 
 static void foreign_bytes_cannot_break_a_request(void **state)
 {
     struct fixture *f = *state;
     struct error err = ERROR_INIT;
-    struct event_quarantine quarantine = {.run_id = "r", .entity = "jobs", .reason = "bad \xff", .payload = SLICE_LIT("\xff\xfe")};
+    struct event_quarantine quarantine = {
+        .run_id = "r", .entity = "jobs", .reason = "bad \xff", .payload = SLICE_LIT("\xff\xfe")};
     assert_true(events_quarantine(f->events, &quarantine, NULL, &err));
-    expect(f, &table_quarantine, (const char *const[]){"payload_encoding=\"base64\"", "payload=\"//4=\"", "payload_bytes=2", NULL});
+    expect(f, &table_quarantine,
+           (const char *const[]){"payload_encoding=\"base64\"", "payload=\"//4=\"", "payload_bytes=2", NULL});
     assert_true(slice_is_utf8(slice_of(f->fake->rows[0], f->fake->lengths[0])));
     fake_sync(f->fake);
     char *huge = xmalloc(12 << 20);

@@ -1,4 +1,5 @@
-/* test_rest.c - the REST client: request bodies, results, retries, against scripted answers over HTTP. The clock runs fast. */
+/* test_rest.c - the REST client: request bodies, results, retries, against scripted answers over HTTP. The clock runs
+ * fast. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -18,7 +19,10 @@ enum { MAX_ANSWERS = 32 };
 struct script {
     struct http_server *server;
     pthread_mutex_t mutex;
-    struct { int status; const char *body; } answers[MAX_ANSWERS];
+    struct {
+        int status;
+        const char *body;
+    } answers[MAX_ANSWERS];
     size_t count, next;
     char *paths[MAX_ANSWERS], *bodies[MAX_ANSWERS];
     struct google_credentials *creds;
@@ -34,7 +38,8 @@ static void play(void *user, struct http_exchange *x)
     } else {
         size_t i = s->next++;
         const char *location = http_exchange_query(x, "location");
-        s->paths[i] = xasprintf("%s %s%s%s", http_exchange_method(x), http_exchange_path(x), location ? " in " : "", location ? location : "");
+        s->paths[i] = xasprintf("%s %s%s%s", http_exchange_method(x), http_exchange_path(x), location ? " in " : "",
+                                location ? location : "");
         s->bodies[i] = xstrndup(http_exchange_body(x).ptr, http_exchange_body(x).len);
         if (s->answers[i].status == 0)
             http_exchange_abort(x);
@@ -51,11 +56,13 @@ static int set_up(void **state)
     struct script *s = xcalloc(1, sizeof *s);
     http_global_init();
     pthread_mutex_init(&s->mutex, NULL);
-    s->server = http_server_start(&(struct http_server_options){.bind_address = "127.0.0.1", .handler = play, .user = s}, &err);
+    s->server =
+        http_server_start(&(struct http_server_options){.bind_address = "127.0.0.1", .handler = play, .user = s}, &err);
     assert_non_null(s->server);
     snprintf(base, sizeof base, "http://127.0.0.1:%d/", http_server_port(s->server));
     s->creds = google_credentials_none();
-    s->client = bq_client_new(&(struct bq_options){.project = "p-1", .location = "EU", .rest_base = base, .creds = s->creds}, &err);
+    s->client = bq_client_new(
+        &(struct bq_options){.project = "p-1", .location = "EU", .rest_base = base, .creds = s->creds}, &err);
     assert_non_null(s->client);
     *state = s;
     return 0;
@@ -82,7 +89,9 @@ static void answer(struct script *s, int status, const char *body)
 }
 
 #define BACKEND_ERROR "{\"error\":{\"errors\":[{\"reason\":\"backendError\",\"message\":\"m\"}],\"message\":\"m\"}}"
-#define DONE_SELECT "{\"status\":{\"state\":\"DONE\"},\"statistics\":{\"query\":{\"statementType\":\"SELECT\",\"totalBytesBilled\":\"10485760\"}}}"
+#define DONE_SELECT                                                                                                    \
+    "{\"status\":{\"state\":\"DONE\"},\"statistics\":{\"query\":{\"statementType\":\"SELECT\",\"totalBytesBilled\":"   \
+    "\"10485760\"}}}"
 #define RUNNING "{\"status\":{\"state\":\"RUNNING\"}}"
 
 static void a_query_goes_from_insert_to_rows(void **state)
@@ -94,8 +103,10 @@ static void a_query_goes_from_insert_to_rows(void **state)
     answer(s, 200, "{}");
     answer(s, 200, RUNNING);
     answer(s, 200, DONE_SELECT);
-    answer(s, 200, "{\"jobComplete\":true,\"pageToken\":\"t/1\",\"schema\":{\"fields\":[{\"name\":\"n\",\"type\":\"INTEGER\"},{\"name\":\"a\",\"type\":\"RECORD\"}]},"
-                   "\"rows\":[{\"f\":[{\"v\":\"7\"},{\"v\":[{\"v\":\"x\"}]}]}]}");
+    answer(s, 200,
+           "{\"jobComplete\":true,\"pageToken\":\"t/"
+           "1\",\"schema\":{\"fields\":[{\"name\":\"n\",\"type\":\"INTEGER\"},{\"name\":\"a\",\"type\":\"RECORD\"}]},"
+           "\"rows\":[{\"f\":[{\"v\":\"7\"},{\"v\":[{\"v\":\"x\"}]}]}]}");
     answer(s, 200, "{\"jobComplete\":true,\"rows\":[{\"f\":[{\"v\":null},{\"v\":\"y\"}]}]}");
     if (!bq_query_run(s->client, &query, &result, NULL, &err))
         fail_msg("%s", err.message);
@@ -137,9 +148,12 @@ static void a_failed_job_gets_a_new_id_only_for_the_weather(void **state)
     struct error err = ERROR_INIT;
     const struct bq_query query = {.sql = "SELECT 1"};
     answer(s, 200, "{}");
-    answer(s, 200, "{\"status\":{\"state\":\"DONE\",\"errorResult\":{\"reason\":\"jobBackendError\",\"message\":\"m\"}}}");
+    answer(s, 200,
+           "{\"status\":{\"state\":\"DONE\",\"errorResult\":{\"reason\":\"jobBackendError\",\"message\":\"m\"}}}");
     answer(s, 200, "{}");
-    answer(s, 200, "{\"status\":{\"state\":\"DONE\",\"errorResult\":{\"reason\":\"invalidQuery\",\"message\":\"no such column\"}}}");
+    answer(s, 200,
+           "{\"status\":{\"state\":\"DONE\",\"errorResult\":{\"reason\":\"invalidQuery\",\"message\":\"no such "
+           "column\"}}}");
     assert_false(bq_query_run(s->client, &query, &result, NULL, &err));
     assert_int_equal(s->next, 4);
     assert_string_not_equal(s->bodies[0], s->bodies[2]);
@@ -153,7 +167,8 @@ static void what_cannot_pass_is_not_repeated(void **state)
     struct script *s = *state;
     struct error err = ERROR_INIT;
     struct bq_job job;
-    answer(s, 500, "{\"error\":{\"errors\":[{\"reason\":\"bytesBilledLimitExceeded\"}],\"message\":\"Query exceeded limit\"}}");
+    answer(s, 500,
+           "{\"error\":{\"errors\":[{\"reason\":\"bytesBilledLimitExceeded\"}],\"message\":\"Query exceeded limit\"}}");
     assert_false(bq_job_get(s->client, "j", &job, NULL, &err));
     assert_int_equal(s->next, 1);
     assert_int_equal(err.class, ERROR_PERMANENT);
@@ -174,8 +189,10 @@ static void absent_is_not_done(void **state)
     assert_int_equal(job.state, BQ_JOB_ABSENT);
     answer(s, 200, RUNNING);
     answer(s, 404, "{}"); /* for a moment, after it has been seen */
-    answer(s, 200, "{\"status\":{\"state\":\"DONE\"},\"statistics\":{\"startTime\":\"1000\",\"endTime\":\"2000\",\"query\":{\"numDmlAffectedRows\":\"5\","
-                   "\"dmlStats\":{\"insertedRowCount\":\"3\",\"updatedRowCount\":\"2\"}}}}");
+    answer(s, 200,
+           "{\"status\":{\"state\":\"DONE\"},\"statistics\":{\"startTime\":\"1000\",\"endTime\":\"2000\",\"query\":{"
+           "\"numDmlAffectedRows\":\"5\","
+           "\"dmlStats\":{\"insertedRowCount\":\"3\",\"updatedRowCount\":\"2\"}}}}");
     assert_true(bq_job_wait(s->client, "j", 100000, &job, NULL, &err));
     assert_int_equal(job.state, BQ_JOB_DONE);
     assert_false(job.failed);
@@ -220,7 +237,12 @@ static void parameters_and_labels_take_googles_form(void **state)
         {.name = "none", .type = BQ_PARAM_STRING_ARRAY},
     };
     const struct bq_label labels[] = {{"St_Run", "A.B c"}, {"9", "x"}};
-    const struct bq_query query = {.sql = "SELECT '\"'", .params = params, .param_count = 8, .labels = labels, .label_count = 2, .max_bytes_billed = 5};
+    const struct bq_query query = {.sql = "SELECT '\"'",
+                                   .params = params,
+                                   .param_count = 8,
+                                   .labels = labels,
+                                   .label_count = 2,
+                                   .max_bytes_billed = 5};
     struct script *s = *state;
     struct error err = ERROR_INIT;
     answer(s, 200, "{}");
@@ -228,11 +250,16 @@ static void parameters_and_labels_take_googles_form(void **state)
     struct json_object *body = json_parse(slice_str(s->bodies[0]), "body", &err);
     if (!body)
         fail_msg("%s", err.message);
-    static const struct { const char *type, *value; } expected[] = {
-        {"STRING", "{ \"value\": \"x\\ny\" }"}, {"STRING", "{ \"value\": null }"}, {"INT64", "{ \"value\": \"-9223372036854775808\" }"},
-        {"TIMESTAMP", "{ \"value\": \"2025-10-21 10:00:00.000001+00:00\" }"}, {"BOOL", "{ \"value\": \"true\" }"},
-        {"ARRAY", "{ \"arrayValues\": [ { \"value\": \"a\" }, { \"value\": \"b\\\"c\" } ] }"},
-        {"ARRAY", "{ \"arrayValues\": [ { \"value\": \"1\" }, { \"value\": \"-2\" } ] }"}, {"ARRAY", "{ \"arrayValues\": [ ] }"}};
+    static const struct {
+        const char *type, *value;
+    } expected[] = {{"STRING", "{ \"value\": \"x\\ny\" }"},
+                    {"STRING", "{ \"value\": null }"},
+                    {"INT64", "{ \"value\": \"-9223372036854775808\" }"},
+                    {"TIMESTAMP", "{ \"value\": \"2025-10-21 10:00:00.000001+00:00\" }"},
+                    {"BOOL", "{ \"value\": \"true\" }"},
+                    {"ARRAY", "{ \"arrayValues\": [ { \"value\": \"a\" }, { \"value\": \"b\\\"c\" } ] }"},
+                    {"ARRAY", "{ \"arrayValues\": [ { \"value\": \"1\" }, { \"value\": \"-2\" } ] }"},
+                    {"ARRAY", "{ \"arrayValues\": [ ] }"}};
     struct json_object *list = json_at(body, "configuration.query.queryParameters");
     for (size_t i = 0; i < 8; i++) {
         struct json_object *param = json_object_array_get_idx(list, i);

@@ -1,5 +1,5 @@
-/* test_sql.c - the texts that are made from the registry: DDL, MERGE, find. Structure, not spelling. (That every text passes Google's
- * analyzer is test/wire's business.) */
+/* test_sql.c - the texts that are made from the registry: DDL, MERGE, find. Structure, not spelling. (That every text
+ * passes Google's analyzer is test/wire's business.) */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -86,8 +86,10 @@ static void ddl_makes_everything_in_order(void **state)
     expect(ddl.items[target].sql, "`id` INT64 NOT NULL");
     expect(ddl.items[target].sql, "PARTITION BY DATE(`modifiedOn`) CLUSTER BY `businessUnitId`, `jobStatus`");
     refuse(ddl.items[target].sql, "partition_expiration_days");
-    expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql, "`_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP()");
-    expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql, "PARTITION BY TIMESTAMP_TRUNC(`_staged_at`, HOUR)");
+    expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql,
+           "`_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP()");
+    expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql,
+           "PARTITION BY TIMESTAMP_TRUNC(`_staged_at`, HOUR)");
     expect(ddl.items[index_of(&ddl, "table st_stage_v2.stage_jobs")].sql, "partition_expiration_days=7");
     expect(ddl.items[flat].sql, "WHERE t._deleted_at IS NULL");
     expect(ddl.items[view].sql, "CREATE OR REPLACE VIEW `proj.st_logs_v2.sync_state`");
@@ -132,8 +134,10 @@ static void merge_is_pruned_and_deduplicated(void **state)
     merge_sql(&sql, &names, registry_find(registry, "jobs"), days, 2, 1761040800000001, 1761040860000000);
     expect(sql.ptr, "MERGE `proj.st_raw_v2.raw_jobs` AS T USING (");
     expect(sql.ptr, "(DATE(T.`modifiedOn`) IN (DATE '2025-10-20', DATE '2025-10-21') OR T.`modifiedOn` IS NULL)");
-    expect(sql.ptr, "s._staged_at >= TIMESTAMP '2025-10-21 10:00:00.000001+00:00' AND s._staged_at <= TIMESTAMP '2025-10-21 10:01:00.000000+00:00'");
-    expect(sql.ptr, "QUALIFY ROW_NUMBER() OVER (PARTITION BY s._tenant_id, s.`id` ORDER BY COALESCE(s.`modifiedOn`, s.`createdOn`,");
+    expect(sql.ptr, "s._staged_at >= TIMESTAMP '2025-10-21 10:00:00.000001+00:00' AND s._staged_at <= TIMESTAMP "
+                    "'2025-10-21 10:01:00.000000+00:00'");
+    expect(sql.ptr, "QUALIFY ROW_NUMBER() OVER (PARTITION BY s._tenant_id, s.`id` ORDER BY COALESCE(s.`modifiedOn`, "
+                    "s.`createdOn`,");
     expect(sql.ptr, "s._fetch_id BETWEEN f.first_fetch AND f.last_fetch");
     expect(sql.ptr, "s._run_id IN UNNEST(@runs)");
     expect(sql.ptr, "WHEN NOT MATCHED THEN INSERT (");

@@ -205,7 +205,7 @@ static void a_broken_stream_is_reopened_and_nothing_is_lost(void **state)
         enum fault_kind kind;
         int code;
         size_t rows;
-    } cases[] = {{FAULT_END, 14, 1},       {FAULT_END, 10, 1},  {FAULT_END, 0, 1},          {FAULT_STATUS, 13, 1},
+    } cases[] = {{FAULT_END, 14, 1},        {FAULT_END, 10, 1}, {FAULT_END, 0, 1},   {FAULT_STATUS, 13, 1},
                  {FAULT_STORED_END, 14, 2}, {FAULT_END, 5, 1},  {FAULT_STATUS, 1, 1}};
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -278,7 +278,8 @@ static void rows_beyond_the_limit_are_refused_at_once(void **state)
     struct error err = ERROR_INIT;
     uint64_t ticket;
     char *giant = xcalloc(1, BQ_APPEND_MAX_BYTES + 1);
-    assert_false(bq_appender_add(f->appender, slice_of(giant, BQ_APPEND_MAX_BYTES + 1), 0, NULL, NULL, &ticket, NULL, &err));
+    assert_false(
+        bq_appender_add(f->appender, slice_of(giant, BQ_APPEND_MAX_BYTES + 1), 0, NULL, NULL, &ticket, NULL, &err));
     assert_string_equal(err.code, "row_too_large");
     free(giant);
 }

@@ -1,75 +1,20 @@
-/* write.c - appenders: rows of many threads into the _default stream of one table each.
+/* write.c - appenders as their callers see them: rows of many threads into the _default stream of one table each.
  *
- * Two threads per table, started with its first row. The sender owns the connection: it opens it when there is
- * something to send, seals and sends requests, and after a break takes it down, puts what was not acknowledged back and
- * decides whether to try again. The receiver lives as long as the connection and settles requests; answers come in the
- * order of sending. Adders and waiters only touch the lists, under the appender's mutex.
- *
+ * Adders and waiters only touch the lists, under the appender's mutex; the two threads of append_stream.c do the rest.
  * Tickets number the rows. Requests stand in the list by tickets and leave it at the front only, so "everything up to a
  * ticket is settled" is a look at the front. There is no timer: a request goes when it is full, or when somebody waits
  * for a row of it, and while one is being sent the rows of other waiters gather in the next. At-least-once: a resent
- * request may be stored twice.
- *
- * The service closes a connection after 600 s without traffic; with nothing unacknowledged that is no failure, and the
- * next row opens a new one. */
+ * request may be stored twice. */
 #include "bigquery/write.h"
 
 #include <stdlib.h>
 
-#include "append_error.h"
+#include "appender.h"
 #include "base/clock.h"
-#include "batch.h"
-#include "bigquery_storage.pb-c.h"
 
-enum { PATIENCE_MS = 300000, BACKOFF_FIRST_MS = 50, BACKOFF_MAX_MS = 10000, MAX_LOST_RANGES = 64, NAME_BYTES = 2048 };
-static const char append_method[] = "/google.cloud.bigquery.storage.v1.BigQueryWrite/AppendRows";
+enum { PATIENCE_MS = 300000 };
 
-struct lost_range {
-    uint64_t first, last;
-    struct error err;
-};
-
-struct bq_writer {
-    char *project;
-    int64_t patience_ms;
-    struct grpc_link *link;
-    pthread_mutex_t mutex;
-    struct bq_appender *appenders; /* under mutex; only grows */
-};
-
-struct bq_appender {
-    struct bq_appender *next;
-    struct bq_writer *writer;
-    char *stream_name; /* "projects/P/datasets/D/tables/T/streams/_default" */
-    char *routing;
-    struct buf descriptor;
-
-    pthread_mutex_t mutex;  /* everything below */
-    pthread_cond_t changed; /* any change that somebody may wait for */
-    pthread_t sender;
-    bool started, stopping;
-    struct batch *first, *last;           /* unsettled requests by ticket; the open one is the last */
-    struct batch *sent_first, *sent_last; /* awaiting answers, by time of sending */
-    uint64_t next_ticket;
-    uint64_t flush_to; /* somebody waits for this ticket */
-    size_t outstanding_bytes;
-    struct lost_range lost[MAX_LOST_RANGES];
-    size_t lost_count;
-    const void *telling; /* the user whose row-error callback runs now */
-
-    struct grpc_stream *stream;          /* the sender's; NULL: not connected */
-    struct grpc_stream *receiver_stream; /* the same, constant while the receiver runs */
-    pthread_t receiver;
-    bool broken;
-    bool first_request;
-    struct error end; /* why it broke */
-    enum append_action end_action;
-    int failures; /* in a row, without an acknowledged request */
-    int64_t failing_since_ms, not_before_ms;
-};
-
-/* ---- Lists. All with the mutex held. -------------------------------------------------------------------------------
- */
+/* ---- Lists. All with the mutex held. ------------------------------------------------------------------------ */
 
 static struct batch *open_batch(struct bq_appender *a)
 {
@@ -94,8 +39,7 @@ static struct batch *begin_batch(struct bq_appender *a)
     return batch;
 }
 
-/* Lets settled requests leave at the front. */
-static void settle(struct bq_appender *a)
+void appender_settle(struct bq_appender *a)
 {
     while (a->first && a->first->state == BATCH_DONE) {
         struct batch *batch = a->first;
@@ -108,55 +52,19 @@ static void settle(struct bq_appender *a)
     pthread_cond_broadcast(&a->changed);
 }
 
-/* The next request to send; seals the open one when it is waited for. */
-static struct batch *next_ready(struct bq_appender *a)
-{
-    for (struct batch *batch = a->first; batch; batch = batch->next) {
-        if (batch->state == BATCH_OPEN && batch->count > 0 && batch->first_ticket <= a->flush_to)
-            batch->state = BATCH_READY;
-        if (batch->state == BATCH_READY)
-            return batch;
-    }
-    return NULL;
-}
-
-static void push_sent(struct bq_appender *a, struct batch *batch)
-{
-    batch->state = BATCH_SENT;
-    batch->next_sent = NULL;
-    if (a->sent_last)
-        a->sent_last->next_sent = batch;
-    else
-        a->sent_first = batch;
-    a->sent_last = batch;
-}
-
-static struct batch *pop_sent(struct bq_appender *a)
-{
-    struct batch *batch = a->sent_first;
-    if (!batch)
-        return NULL;
-    a->sent_first = batch->next_sent;
-    if (!a->sent_first)
-        a->sent_last = NULL;
-    batch->next_sent = NULL;
-    return batch;
-}
-
 /* Remembers that these rows are lost. When there are too many ranges the two oldest become one: a row too many is
  * called lost, never one too few. */
 static void remember_lost(struct bq_appender *a, uint64_t first, uint64_t last, const struct error *err)
 {
-    if (a->lost_count == MAX_LOST_RANGES) {
+    if (a->lost_count == APPENDER_MAX_LOST_RANGES) {
         a->lost[0].last = a->lost[1].last;
-        memmove(&a->lost[1], &a->lost[2], (MAX_LOST_RANGES - 2) * sizeof a->lost[0]);
+        memmove(&a->lost[1], &a->lost[2], (APPENDER_MAX_LOST_RANGES - 2) * sizeof a->lost[0]);
         a->lost_count--;
     }
     a->lost[a->lost_count++] = (struct lost_range){first, last, *err};
 }
 
-/* Gives up everything that is not settled; their waiters get the error, and later rows begin anew. */
-static void lose_all(struct bq_appender *a, const struct error *err)
+void appender_lose_all(struct bq_appender *a, const struct error *err)
 {
     if (a->first)
         remember_lost(a, a->first->first_ticket, a->next_ticket - 1, err);
@@ -164,264 +72,7 @@ static void lose_all(struct bq_appender *a, const struct error *err)
         batch->state = BATCH_DONE;
     a->failures = 0;
     a->failing_since_ms = a->not_before_ms = 0;
-    settle(a);
-}
-
-/* ---- Receiver -------------------------------------------------------------------------------------------------------
- */
-
-typedef Google__Cloud__Bigquery__Storage__V1__AppendRowsResponse response_t;
-
-/* The connection is of no more use; the sender takes it down. */
-static void set_broken(struct bq_appender *a, const struct error *err, int storage_code)
-{
-    if (!a->broken) {
-        a->broken = true;
-        a->end = *err;
-        a->end_action = append_action(err->status, storage_code);
-    }
-    pthread_cond_broadcast(&a->changed);
-}
-
-/* Tells the owner of a refused row, without the mutex. */
-static void tell_refused(struct bq_appender *a, struct batch *batch, size_t index, const char *message)
-{
-    struct batch_row item = batch->items[index];
-    if (!item.on_error)
-        return;
-    a->telling = item.user;
-    pthread_mutex_unlock(&a->mutex);
-    item.on_error(item.user, item.tag, slice_of(batch->rows.ptr + item.offset, item.len), message);
-    pthread_mutex_lock(&a->mutex);
-    a->telling = NULL;
-    pthread_cond_broadcast(&a->changed);
-}
-
-/* Nothing of the request was stored: the listed rows go, the others are sent again. False when no row could be named.
- */
-static bool refuse_rows(struct bq_appender *a, struct batch *batch, const response_t *response)
-{
-    bool *drop = xcalloc(batch->count + 1, sizeof *drop);
-    size_t dropped = 0;
-    for (size_t i = 0; i < response->n_row_errors; i++) {
-        const Google__Cloud__Bigquery__Storage__V1__RowError *row = response->row_errors[i];
-        if (row->index < 0 || (uint64_t)row->index >= batch->count || drop[row->index])
-            continue;
-        drop[row->index] = true;
-        dropped++;
-        tell_refused(a, batch, (size_t)row->index, row->message ? row->message : "");
-    }
-    if (dropped > 0) {
-        batch_drop(batch, drop);
-        batch->state = batch->count > 0 ? BATCH_READY : BATCH_DONE;
-    }
-    free(drop);
-    return dropped > 0;
-}
-
-/* The first detail that is a StorageError decides, else the code alone. */
-static int storage_code_of(const Google__Rpc__Status *status)
-{
-    struct buf bytes = BUF_INIT;
-    size_t len = google__rpc__status__get_packed_size(status);
-    buf_reserve(&bytes, len);
-    google__rpc__status__pack(status, (uint8_t *)bytes.ptr);
-    bytes.len = len;
-    int code = append_storage_code(buf_slice(&bytes));
-    buf_release(&bytes);
-    return code;
-}
-
-static void request_failed(struct bq_appender *a, const Google__Rpc__Status *status)
-{
-    struct error err = ERROR_INIT;
-    grpc_status_error(&err, status->code, status->message, append_method);
-    set_broken(a, &err, storage_code_of(status));
-}
-
-static void protocol_error(struct bq_appender *a, const char *text)
-{
-    struct error err = ERROR_INIT;
-    grpc_status_error(&err, 13 /* INTERNAL */, text, append_method);
-    set_broken(a, &err, 0);
-}
-
-/* With the mutex held. */
-static void handle_response(struct bq_appender *a, const response_t *response)
-{
-    struct batch *batch = pop_sent(a);
-    if (!batch) {
-        protocol_error(a, "an answer came for no request");
-        return;
-    }
-    while (batch->in_send) /* the answer overtook the return of the send */
-        pthread_cond_wait(&a->changed, &a->mutex);
-    bool refused = response->n_row_errors > 0 && refuse_rows(a, batch, response);
-    if (!refused &&
-        response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR) {
-        batch->state = BATCH_READY;
-        request_failed(a, response->error);
-        return;
-    }
-    if (!refused && response->n_row_errors > 0) {
-        batch->state = BATCH_READY;
-        protocol_error(a, "row errors name no row of the request");
-        return;
-    }
-    if (!refused)
-        batch->state = BATCH_DONE;
-    a->failures = 0;
-    a->failing_since_ms = 0;
-    settle(a);
-}
-
-static void *receiver_main(void *user)
-{
-    struct bq_appender *a = user;
-    struct buf message = BUF_INIT, details = BUF_INIT;
-    struct error err = ERROR_INIT;
-    while (grpc_stream_recv(a->receiver_stream, -1, &message, &details, &err) == GRPC_RECV_MESSAGE) {
-        response_t *response = google__cloud__bigquery__storage__v1__append_rows_response__unpack(
-            NULL, message.len, (const uint8_t *)message.ptr);
-        pthread_mutex_lock(&a->mutex);
-        if (response)
-            handle_response(a, response);
-        else
-            protocol_error(a, "an answer could not be read");
-        bool over = a->broken;
-        pthread_mutex_unlock(&a->mutex);
-        if (response)
-            google__cloud__bigquery__storage__v1__append_rows_response__free_unpacked(response, NULL);
-        if (over)
-            break;
-    }
-    pthread_mutex_lock(&a->mutex);
-    set_broken(a, &err, append_storage_code(buf_slice(&details)));
-    pthread_mutex_unlock(&a->mutex);
-    buf_release(&message);
-    buf_release(&details);
-    return NULL;
-}
-
-/* ---- Sender. All with the mutex held, which they leave while they block.
- * ---------------------------------------------- */
-
-/* True when the connection stands. Otherwise the failure has been noted as that of a broken one. */
-static bool connect_stream(struct bq_appender *a)
-{
-    struct error err = ERROR_INIT;
-    pthread_mutex_unlock(&a->mutex);
-    struct grpc_stream *stream = grpc_stream_open(a->writer->link, append_method, a->routing, &err);
-    pthread_mutex_lock(&a->mutex);
-    if (!stream) {
-        set_broken(a, &err, 0);
-        a->end_action = error_may_retry(&err) ? APPEND_RETRY : APPEND_FAIL;
-        return false;
-    }
-    a->stream = a->receiver_stream = stream;
-    a->first_request = true;
-    if (pthread_create(&a->receiver, NULL, receiver_main, a) != 0)
-        BUG("cannot start a thread");
-    return true;
-}
-
-static void disconnect(struct bq_appender *a)
-{
-    struct grpc_stream *stream = a->stream;
-    a->stream = NULL;
-    if (stream) {
-        pthread_mutex_unlock(&a->mutex);
-        grpc_stream_cancel(stream);
-        pthread_join(a->receiver, NULL);
-        grpc_stream_free(stream);
-        pthread_mutex_lock(&a->mutex);
-    }
-    a->broken = false;
-    for (struct batch *batch = pop_sent(a); batch; batch = pop_sent(a))
-        batch->state = BATCH_READY;
-}
-
-static int64_t patience_of(const struct bq_appender *a, enum append_action action)
-{
-    return action == APPEND_THROTTLED ? 2 * a->writer->patience_ms : a->writer->patience_ms;
-}
-
-/* After a break: when to try again, or that there is no use. */
-static void judge(struct bq_appender *a)
-{
-    int64_t now = clock_mono_ms(), pause = BACKOFF_FIRST_MS;
-    if (a->failing_since_ms == 0)
-        a->failing_since_ms = now;
-    a->failures++;
-    bool hopeless = a->end_action == APPEND_FAIL || (a->end_action == APPEND_REFRESH && a->failures > 1);
-    if (!hopeless && now - a->failing_since_ms < patience_of(a, a->end_action)) {
-        for (int i = 1; i < a->failures && pause < BACKOFF_MAX_MS; i++)
-            pause *= 2;
-        if (a->end_action == APPEND_THROTTLED && pause < 1000)
-            pause = 1000;
-        a->not_before_ms = now + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS);
-        return;
-    }
-    struct error err = a->end;
-    if (err.class == ERROR_NONE)
-        error_set(&err, ERROR_RETRY, "stream_ended", "could not append: the service keeps ending the stream");
-    if (!hopeless && err.class == ERROR_PERMANENT && a->end_action == APPEND_YOUNG)
-        error_prefix(&err, "no change in %lld s", (long long)(patience_of(a, a->end_action) / 1000));
-    if (err.class == ERROR_CANCELLED)
-        err.class = ERROR_RETRY;
-    lose_all(a, &err);
-}
-
-static void recover(struct bq_appender *a)
-{
-    bool unanswered = a->sent_first || next_ready(a);
-    disconnect(a);
-    if (unanswered)
-        judge(a);
-}
-
-static void send_batch(struct bq_appender *a, struct batch *batch)
-{
-    struct buf head = BUF_INIT;
-    struct error err = ERROR_INIT;
-    struct grpc_stream *stream = a->stream;
-    bool first = a->first_request;
-    append_request_head(&head, first ? slice_str(a->stream_name) : SLICE_NULL,
-                        first ? buf_slice(&a->descriptor) : SLICE_NULL, batch->rows.len);
-    a->first_request = false;
-    batch->in_send = true;
-    push_sent(a, batch);
-    pthread_mutex_unlock(&a->mutex);
-    bool ok = grpc_stream_send(stream, buf_slice(&head), buf_slice(&batch->rows), &err);
-    pthread_mutex_lock(&a->mutex);
-    batch->in_send = false;
-    pthread_cond_broadcast(&a->changed);
-    buf_release(&head);
-    /* A send fails only on a stream that has ended: the receiver is about to learn why. */
-    while (!ok && !a->broken)
-        pthread_cond_wait(&a->changed, &a->mutex);
-}
-
-static void *sender_main(void *user)
-{
-    struct bq_appender *a = user;
-    pthread_mutex_lock(&a->mutex);
-    while (!a->stopping) {
-        if (a->broken) {
-            recover(a);
-            continue;
-        }
-        struct batch *batch = next_ready(a);
-        if (!batch)
-            pthread_cond_wait(&a->changed, &a->mutex);
-        else if (clock_mono_ms() < a->not_before_ms)
-            clock_cond_wait(&a->changed, &a->mutex, a->not_before_ms);
-        else if (a->stream || connect_stream(a))
-            send_batch(a, batch);
-    }
-    disconnect(a);
-    pthread_mutex_unlock(&a->mutex);
-    return NULL;
+    appender_settle(a);
 }
 
 /* ---- Adders and waiters
@@ -439,7 +90,7 @@ static void start(struct bq_appender *a)
 {
     if (a->started)
         return;
-    if (pthread_create(&a->sender, NULL, sender_main, a) != 0)
+    if (pthread_create(&a->sender, NULL, appender_sender_main, a) != 0)
         BUG("cannot start a thread");
     a->started = true;
 }
@@ -621,7 +272,7 @@ static void appender_free(struct bq_appender *a)
         pthread_join(a->sender, NULL);
     error_set(&err, ERROR_CANCELLED, "writer_closed", "could not append: the writer was closed");
     pthread_mutex_lock(&a->mutex);
-    lose_all(a, &err);
+    appender_lose_all(a, &err);
     pthread_mutex_unlock(&a->mutex);
     pthread_cond_destroy(&a->changed);
     pthread_mutex_destroy(&a->mutex);

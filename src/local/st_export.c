@@ -56,7 +56,7 @@ static bool read_position(struct st_call *call, const struct st_query *query, st
     return false;
 }
 
-/* False for the effects: what a change still hides. */
+/* Changes from here on are not shown yet. */
 static int64_t visible_until(const struct st_call *call, const struct st_query *query)
 {
     return query->include_recent ? ST_FOREVER : call->now - call->settings.export_lag_ms * 10000;
@@ -105,7 +105,7 @@ void st_export_serve(struct st_call *call)
         return;
     struct st_overlay *overlay = &call->site->overlays[call->entity];
     struct buf body = BUF_INIT;
-    st_overlay_read_lock(overlay, call->now, /*lag=*/0);
+    st_overlay_read_lock(overlay, call->now, call->settings.visibility_lag_ms * 10000);
     write_batch(call, &query, at, &body);
     st_overlay_unlock(overlay);
     st_reply(call, 200, "application/json; charset=utf-8", &body);

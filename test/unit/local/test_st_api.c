@@ -106,7 +106,8 @@ static void pages_cover_every_record_once(void **state)
     for (size_t l = 0; l < sizeof LISTS / sizeof LISTS[0]; l++)
         for (size_t s = 0; s < sizeof sorts / sizeof sorts[0]; s++) {
             bool more = true;
-            int64_t seen = 0, ids = 0, unnamed = 0;
+            int64_t seen = 0, unnamed = 0;
+            uint64_t ids = 0;
             for (int page = 1; more; page++) {
                 char rest[256];
                 snprintf(rest, sizeof rest, "%s?page=%d&pageSize=177&includeTotal=true%s%s", LISTS[l].resource, page,
@@ -116,14 +117,14 @@ static void pages_cover_every_record_once(void **state)
                 assert_int_equal(json_int_at(answer.json, "totalCount", 0), LISTS[l].count);
                 for (size_t i = 0; i < json_object_array_length(data); i++) {
                     int64_t id = json_int_at(json_object_array_get_idx(data, i), "id", 0);
-                    ids ^= id * 2654435761LL;
+                    ids ^= (uint64_t)id * 2654435761u;
                     unnamed += id == 0;
                 }
                 seen += (int64_t)json_object_array_length(data);
                 more = json_bool_at(answer.json, "hasMore", false);
                 answer_release(&answer);
             }
-            static int64_t first_ids;
+            static uint64_t first_ids;
             first_ids = s == 0 ? ids : first_ids;
             assert_int_equal(seen, LISTS[l].count);
             assert_int_equal(ids, first_ids);

@@ -17,7 +17,14 @@
 #include "rest.h"
 #include "result.h"
 
-enum { POLL_FIRST_MS = 50, POLL_MAX_MS = 2000, LABEL_MAX = 63, QUERY_TRIES = 4 };
+enum {
+    POLL_FIRST_MS = 50,
+    POLL_MAX_MS = 2000,
+    LABEL_MAX = 63,
+    QUERY_TRIES = 4,
+    ABSENT_LOOKS = 20,
+    ABSENT_PAUSE_MS = 500
+};
 
 /* ---- Request body ------------------------------------------------------------------------------------------------ */
 
@@ -259,6 +266,21 @@ static void take_statistics(struct bq_result *result, const struct bq_job *job)
              json_text_at(job->resource, "statistics.query.ddlOperationPerformed", ""));
 }
 
+/* A job just inserted may be unknown for a moment. */
+static bool wait_inserted(struct bq_client *client, const char *job_id, struct bq_job *ret, struct cancel *cancel,
+                          struct error *err)
+{
+    for (int look = 0; look < ABSENT_LOOKS; look++) {
+        if (!bq_job_wait(client, job_id, client->job_timeout_ms * 2, ret, cancel, err))
+            return false;
+        if (ret->state == BQ_JOB_DONE)
+            return true;
+        if (!cancel_sleep_ms(cancel, ABSENT_PAUSE_MS))
+            return cancel_check(cancel, err);
+    }
+    return error_set(err, ERROR_RETRY, "job_lost", "could not find job '%s' just inserted", job_id);
+}
+
 /* One job from insert to rows. *ret_spent: the job failed as such, and a new id may do better. */
 static bool run_job(struct bq_client *client, const char *job_id, const struct bq_query *query,
                     struct bq_result *result, bool *ret_spent, struct cancel *cancel, struct error *err)
@@ -268,12 +290,10 @@ static bool run_job(struct bq_client *client, const char *job_id, const struct b
     /* EXISTS: the id is fresh, so the first of our own tries had arrived. */
     if (bq_job_insert(client, job_id, query, cancel, err) == BQ_INSERT_FAILED)
         return false;
-    bool ok = bq_job_wait(client, job_id, client->job_timeout_ms * 2, &job, cancel, err);
-    if (!ok)
+    if (!wait_inserted(client, job_id, &job, cancel, err))
         return false;
-    if (job.state == BQ_JOB_ABSENT) {
-        ok = error_set(err, ERROR_RETRY, "job_lost", "could not find job '%s' just inserted", job_id);
-    } else if (job.failed) {
+    bool ok = true;
+    if (job.failed) {
         *ret_spent = true;
         ok = false;
         if (err)

@@ -101,6 +101,7 @@ static void a_query_goes_from_insert_to_rows(void **state)
     struct error err = ERROR_INIT;
     const struct bq_query query = {.sql = "SELECT 1"};
     answer(s, 200, "{}");
+    answer(s, 404, "{}"); /* not known yet */
     answer(s, 200, RUNNING);
     answer(s, 200, DONE_SELECT);
     answer(s, 200,
@@ -117,11 +118,11 @@ static void a_query_goes_from_insert_to_rows(void **state)
     assert_int_equal(bq_result_int(&result, 1, "n", -1), -1);
     assert_null(bq_result_text(&result, 0, "nope"));
     assert_int_equal(result.bytes_billed, 10485760);
-    assert_int_equal(s->next, 5);
+    assert_int_equal(s->next, 6);
     assert_string_equal(s->paths[0], "POST /bigquery/v2/projects/p-1/jobs");
     assert_non_null(strstr(s->paths[1], "GET /bigquery/v2/projects/p-1/jobs/st_q_"));
     assert_non_null(strstr(s->paths[1], " in EU"));
-    assert_non_null(strstr(s->paths[3], "/queries/st_q_"));
+    assert_non_null(strstr(s->paths[4], "/queries/st_q_"));
     bq_result_release(&result);
 }
 

@@ -3,8 +3,10 @@
 #define FILL 0.8       /* of a page: room for growth and for uneven density */
 #define BITE_SLACK 0.1 /* so that a rest of a little more than FILL is one bite and not two halves */
 #define OVERFULL_LEAST 1.25
-#define MAX_GROWTH                                                                                                     \
-    8.0 /* a bite is at most so many times denser-looking than the next: crosses empty years in a few requests */
+/* The density falls by this factor at most from bite to bite: empty years are crossed in a few requests, with few
+ * overfull ones after. */
+#define MAX_GROWTH 8.0
+#define MAX_EMPTY_GROWTH 64.0 /* after a bite that held nothing */
 
 enum { EDIT_TOLERANCE_US = 10 * 1000 * 1000 };
 
@@ -98,7 +100,7 @@ int64_t span_bite_end(const struct span *span, int64_t page_size)
 void span_learn(struct span *span, int64_t end_us, int64_t records)
 {
     double seen = (double)records / (double)(end_us - span->from_us);
-    double least = span->per_us / MAX_GROWTH;
+    double least = span->per_us / (records == 0 ? MAX_EMPTY_GROWTH : MAX_GROWTH);
     span->per_us = seen > least ? seen : least;
 }
 

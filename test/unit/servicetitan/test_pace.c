@@ -64,14 +64,14 @@ static void a_full_read_uses_the_allowed_rate(void **state)
     assert_int_equal(result.records, RECORDS);
     assert_true((double)result.requests >= 0.9 * allowed);
     assert_true((double)result.requests <= allowed + BURST + 1);
-    assert_true(result.requests <= RECORDS / PAGE * 3 / 2);
+    assert_true(result.requests <= RECORDS / PAGE * 9 / 5);
     fake_client_release(&client);
     fake_stop(fake);
 }
 
 int main(void)
 {
-    setenv("ST_CLOCK_SCALE", "50", 1);
+    setenv("ST_CLOCK_SCALE", "10", 1);
     log_set_level(LOG_LEVEL_FATAL);
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_full_read_uses_the_allowed_rate)};
     http_global_init();

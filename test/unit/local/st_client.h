@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../../src/local/st_server.h"
+#include "st_server.h"
 #include "base/buf.h"
 #include "base/json.h"
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../../src/local/st_company.h"
+#include "st_company.h"
 #include "base/json.h"
 #include "base/timestamp.h"
 #include "st_fields.h"

@@ -5,7 +5,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "../../../src/local/st_set.h"
+#include "st_set.h"
 
 #define END_TICKS (1761040800LL * ST_TICKS_PER_SECOND)
 

@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "../../../src/local/st_time.h"
+#include "st_time.h"
 
 #define END_TICKS (1761040800LL * ST_TICKS_PER_SECOND) /* 2025-10-21T10:00:00Z */
 

@@ -653,6 +653,26 @@ static bool belongs_to(const struct append_conn *conn, const struct batch *batch
            engine_schema_is_current(conn->write->engine, d->schema);
 }
 
+/* A request whose offset does not follow the open batch is looked at again when the batch is stored: rows that the
+ * offset was counted from may have been refused. */
+static void serve_visible(struct append_conn *conn, struct batch *batch, struct destination *d,
+                          const struct append_request *request, struct slice defaults)
+{
+    struct write_error failure;
+    bool open = batch->destination != NULL;
+    if (open && add_to_batch(batch, request, &failure))
+        return;
+    flush(conn, batch);
+    if (conn->own.over)
+        return;
+    if (!open_batch(conn, batch, d, defaults, &failure)) {
+        end_call(conn, &failure);
+    } else if (!add_to_batch(batch, request, &failure)) {
+        close_batch(batch);
+        send_error(conn, d, &failure, NULL, 0);
+    }
+}
+
 static void serve_one(struct append_conn *conn, struct batch *batch, const struct append_request *request,
                       bool well_formed)
 {
@@ -670,12 +690,10 @@ static void serve_one(struct append_conn *conn, struct batch *batch, const struc
     }
     if (ok && !conn->own.over) {
         bool visible = !d->stream || d->stream->type == STREAM_COMMITTED;
-        if (!visible)
+        if (visible)
+            serve_visible(conn, batch, d, request, buf_slice(&defaults));
+        else
             serve_spooled(conn, d, request, buf_slice(&defaults));
-        else if (!batch->destination && !open_batch(conn, batch, d, buf_slice(&defaults), &failure))
-            ok = false;
-        else if (!add_to_batch(batch, request, &failure))
-            ok = false;
     }
     if (!ok && !conn->own.over) {
         flush(conn, batch);

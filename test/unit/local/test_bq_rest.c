@@ -131,7 +131,6 @@ static void test_refusals(void **state)
     };
     struct bq_fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        print_message("%s %s %s\n", cases[i].method, cases[i].path, cases[i].body ? cases[i].body : "");
         expect_error(f, bq_call(f, cases[i].method, cases[i].path, cases[i].body), cases[i].status, cases[i].reason);
     }
 }
@@ -164,14 +163,14 @@ static void test_timestamp_formats(void **state)
     static const struct {
         const char *options, *query, *value;
     } cases[] = {
-        {"", "", "1.76104080025E9"},
-        {",\"formatOptions\":{\"useInt64Timestamp\":true}", "formatOptions.useInt64Timestamp=True", "1761040800250000"},
+        {"", "", "1.761040800123456E9"},
+        {",\"formatOptions\":{\"useInt64Timestamp\":true}", "formatOptions.useInt64Timestamp=True", "1761040800123456"},
         {",\"formatOptions\":{\"timestampOutputFormat\":\"ISO8601_STRING\"}",
-         "formatOptions.timestampOutputFormat=ISO8601_STRING", "2025-10-21T10:00:00.250000Z"},
+         "formatOptions.timestampOutputFormat=ISO8601_STRING", "2025-10-21T10:00:00.123456Z"},
     };
     struct bq_fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char *body = xasprintf("{\"useLegacySql\":false,\"query\":\"SELECT TIMESTAMP '2025-10-21 10:00:00.25+00' AS "
+        char *body = xasprintf("{\"useLegacySql\":false,\"query\":\"SELECT TIMESTAMP '2025-10-21 10:00:00.123456+00' AS "
                                "t\"%s}",
                                cases[i].options);
         struct json_object *answer = bq_call(f, "POST", QUERIES, body);

@@ -5,6 +5,7 @@
 #define BQS(name) Google__Cloud__Bigquery__Storage__V1__##name
 #define SERVICE "/google.cloud.bigquery.storage.v1.BigQueryWrite/"
 #define TABLE "projects/p/datasets/d/tables/t"
+#define RESPONSE_CASE(name) GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_##name
 #define DESCRIPTOR(type) &google__cloud__bigquery__storage__v1__##type##__descriptor
 
 enum { INT64 = 3, STRING = 9, WAIT_MS = 30000 };
@@ -119,11 +120,12 @@ static char *receive(struct grpc_stream *s)
     BQS(AppendRowsResponse) *r =
         google__cloud__bigquery__storage__v1__append_rows_response__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
     assert_non_null(r);
-    if (r->append_result)
+    bool stored = r->response_case == RESPONSE_CASE(APPEND_RESULT);
+    if (stored)
         buf_append_str(&text, "ok");
-    if (r->append_result && r->append_result->offset)
+    if (stored && r->append_result->offset)
         buf_printf(&text, " offset %lld", (long long)r->append_result->offset->value);
-    if (r->error) {
+    if (r->response_case == RESPONSE_CASE(ERROR)) {
         int code = 0;
         if (r->error->n_details > 0) {
             BQS(StorageError) *e = google__cloud__bigquery__storage__v1__storage_error__unpack(

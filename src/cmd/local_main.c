@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../local/local_stack.h"
+#include "local/local_stack.h"
 #include "base/log.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };

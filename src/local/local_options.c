@@ -1,5 +1,5 @@
 /* local_options.c - see local_options.h. */
-#include "local_options.h"
+#include "local/local_options.h"
 
 #include <stddef.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* local_stack.c - see local_stack.h. A server that cannot start takes those before it down again. */
-#include "local_stack.h"
+#include "local/local_stack.h"
 
 #include <errno.h>
 #include <stdlib.h>

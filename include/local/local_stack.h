@@ -2,7 +2,7 @@
 #ifndef ST_LOCAL_LOCAL_STACK_H
 #define ST_LOCAL_LOCAL_STACK_H
 
-#include "local_options.h"
+#include "local/local_options.h"
 
 struct local_stack;
 

@@ -103,7 +103,7 @@ void job_engine_request(struct json_object *configuration, const char *project, 
     ret->default_project = json_text_at(query, "defaultDataset.projectId", NULL);
     ret->default_dataset = json_text_at(query, "defaultDataset.datasetId", NULL);
     ret->query_parameters = parameters;
-    ret->positional = strcmp(mode, "POSITIONAL") == 0;
+    ret->positional = slice_eq_nocase(slice_str(mode), SLICE_LIT("POSITIONAL")); /* Node: "positional" */
     if (!mode[0] && parameters && json_object_array_length(parameters) > 0)
         ret->positional = json_at(json_object_array_get_idx(parameters, 0), "name") == NULL;
     ret->maximum_bytes_billed = json_int_at(query, "maximumBytesBilled", 0);

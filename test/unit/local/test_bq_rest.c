@@ -139,7 +139,7 @@ static void test_query_with_parameters(void **state)
 {
     struct bq_fixture *f = *state;
     const char *named =
-        "{\"useLegacySql\":false,\"query\":\"SELECT @a + 1 AS x, @s AS s\",\"parameterMode\":\"NAMED\","
+        "{\"useLegacySql\":false,\"query\":\"SELECT @a + 1 AS x, @s AS s\",\"parameterMode\":\"named\","
         "\"queryParameters\":[{\"name\":\"a\",\"parameterType\":{\"type\":\"INT64\"},"
         "\"parameterValue\":{\"value\":\"41\"}},{\"name\":\"s\",\"parameterType\":{\"type\":\"STRING\"},"
         "\"parameterValue\":{\"value\":\"it's\"}}]}";

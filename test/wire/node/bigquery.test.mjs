@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 
 import { BigQuery } from '@google-cloud/bigquery';
 
@@ -91,10 +92,10 @@ test('nested and repeated values come back as objects', async () => {
 });
 
 test('DML and MERGE tell how many rows they changed', async () => {
-  await bigquery.query(`CREATE TABLE ${name('target')} (id INT64 NOT NULL, v STRING, at TIMESTAMP)
-                        PARTITION BY DATE(at) CLUSTER BY id`);
+  await bigquery.query(`CREATE TABLE ${name('target')} (id INT64 NOT NULL, v STRING, made TIMESTAMP)
+                        PARTITION BY DATE(made) CLUSTER BY id`);
   const [insert] = await bigquery.createQueryJob({
-    query: `INSERT INTO ${name('target')} (id, v, at) VALUES (1, 'a', TIMESTAMP '2025-01-01'), (2, 'b', TIMESTAMP '2025-01-02')`,
+    query: `INSERT INTO ${name('target')} (id, v, made) VALUES (1, 'a', TIMESTAMP '2025-01-01'), (2, 'b', TIMESTAMP '2025-01-02')`,
   });
   await insert.getQueryResults();
   const [inserted] = await insert.getMetadata();
@@ -106,7 +107,7 @@ test('DML and MERGE tell how many rows they changed', async () => {
             USING (SELECT * FROM UNNEST([STRUCT(2 AS id, 'B' AS v), STRUCT(3 AS id, 'c' AS v)])) AS s
             ON t.id = s.id
             WHEN MATCHED THEN UPDATE SET v = s.v
-            WHEN NOT MATCHED THEN INSERT (id, v, at) VALUES (s.id, s.v, TIMESTAMP '2025-01-03')`,
+            WHEN NOT MATCHED THEN INSERT (id, v, made) VALUES (s.id, s.v, TIMESTAMP '2025-01-03')`,
     labels: { run: 'wire-test' },
   });
   await merge.getQueryResults();
@@ -169,7 +170,7 @@ test('errors carry codes and reasons', async () => {
   const jobId = `job-${randomBytes(4).toString('hex')}`;
   await bigquery.createQueryJob({ query: 'SELECT 1', jobId });
   // The client looks the job up after a 409 on an id that it was given; the raw request shows the 409.
-  const conflict = bigquery.request({
+  const conflict = promisify(bigquery.request.bind(bigquery))({
     method: 'POST',
     uri: '/jobs',
     json: { jobReference: { projectId, jobId }, configuration: { query: { query: 'SELECT 1', useLegacySql: false } } },

@@ -546,7 +546,7 @@ void engine_rows_put_double(struct engine_rows *rows, int number, double value)
     } else if (node->field->type == ENGINE_NUMERIC) {
         value_write_double(&text, value);
         if (value_parse_numeric(buf_slice(&text), &numeric))
-            store_numeric(rows, node, ((int128)numeric.upper << 64) | numeric.lower);
+            store_numeric(rows, node, (int128)numeric.upper * ((int128)1 << 64) + numeric.lower);
         else
             bad_value(rows, node->field, "Value out of range");
     } else {
@@ -642,7 +642,7 @@ void engine_rows_put_string(struct engine_rows *rows, int number, struct slice v
         return;
     case ENGINE_NUMERIC:
         if (value_parse_numeric(value, &numeric))
-            store_numeric(rows, node, ((int128)numeric.upper << 64) | numeric.lower);
+            store_numeric(rows, node, (int128)numeric.upper * ((int128)1 << 64) + numeric.lower);
         else
             bad_value(rows, node->field, "Invalid value");
         return;

@@ -44,7 +44,7 @@ static bool fail(struct udf_row *r, const char *fmt, ...)
 static int128 decimal_arg(const struct udf_row *r, int i)
 {
     duckdb_hugeint v = ARG(r, i, duckdb_hugeint);
-    return ((int128)v.upper << 64) | v.lower;
+    return (int128)v.upper * ((int128)1 << 64) + v.lower;
 }
 
 static const int64_t NUMERIC_UNIT = 1000000000;

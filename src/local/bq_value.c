@@ -15,7 +15,7 @@ enum { NUMERIC_SCALE = 9 };
 
 static int128 wide(duckdb_hugeint value)
 {
-    return ((int128)value.upper << 64) | value.lower;
+    return (int128)value.upper * ((int128)1 << 64) + value.lower;
 }
 
 static void write_digits(struct buf *out, uint128 value)

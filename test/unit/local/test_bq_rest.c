@@ -170,9 +170,10 @@ static void test_timestamp_formats(void **state)
     };
     struct bq_fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char *body = xasprintf("{\"useLegacySql\":false,\"query\":\"SELECT TIMESTAMP '2025-10-21 10:00:00.123456+00' AS "
-                               "t\"%s}",
-                               cases[i].options);
+        char *body =
+            xasprintf("{\"useLegacySql\":false,\"query\":\"SELECT TIMESTAMP '2025-10-21 10:00:00.123456+00' AS "
+                      "t\"%s}",
+                      cases[i].options);
         struct json_object *answer = bq_call(f, "POST", QUERIES, body);
         char *again = xasprintf(QUERIES "/%s?%s", json_text_at(answer, "jobReference.jobId", ""), cases[i].query);
         char *expected = xasprintf("[{\"f\":[{\"v\":\"%s\"}]}]", cases[i].value);

@@ -48,7 +48,7 @@ programs: $(B)/st-ingestor $(B)/st-local
 $(B)/st-ingestor: $(B)/src/cmd/main.o $(call libs_upto,cmd)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/st-local: $(B)/src/cmd/local_main.o $(LOCAL_LIBS) $(DUCKDB_LIB)
-	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,'$$ORIGIN/../$(DEPS)/duckdb' -lz
+	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
 
 define layer_lib
 $(B)/lib$(1).a: $(call obj_of,$(1))

@@ -110,6 +110,7 @@ void services_close(struct services *v)
     free(v->tenants);
     if (v->http)
         http_pool_free(v->http);
+    warehouse_release(&v->warehouse);
     events_free(v->events);
     bq_writer_free(v->writer);
     bq_client_free(v->bigquery);

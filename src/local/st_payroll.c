@@ -1,7 +1,7 @@
 /* st_payroll.c - what a generated gross pay item says.
  *
  * A settable share has "id": null. Some neighbours are exact duplicates: all of such an item is derived from the
- * original's index, until an edit gives it a version of its own. jobId is 0 where there is none. */
+ * original's index, until an edit gives it a version of its own; an edit never gives an id to an item without one. jobId is 0 where there is none. */
 #include "st_company.h"
 #include "st_words.h"
 
@@ -171,12 +171,13 @@ static void derive_rest(struct pay_item *p, const struct st_company *c, const st
 
 static void write_pay_item(struct st_out *out, const struct st_company *company, const struct st_version *v)
 {
-    int64_t item = v->revision ? v->index : st_series_original(&company->series[ST_PAYROLL], v->index);
+    int64_t original = st_series_original(&company->series[ST_PAYROLL], v->index);
+    int64_t item = v->revision ? v->index : original;
     struct st_random r = st_record_random(company, ST_PAYROLL, item, 0);
     struct st_random changing = st_record_random(company, ST_PAYROLL, item, v->revision + 1);
     struct pay_item p = {.created_on = v->created, .modified_on = v->modified};
     bool nameless = st_random_below(&r, 100) < (uint32_t)company->null_payroll_percent;
-    p.id = nameless || item != v->index ? ST_NULL : st_company_id(company, ST_PAYROLL, item);
+    p.id = nameless || original != v->index ? ST_NULL : st_company_id(company, ST_PAYROLL, item);
     if (st_series_original(&company->series[ST_PAYROLL], item + 1) == item)
         p.id = company->null_payroll_percent > 0 ? ST_NULL : p.id; /* an original with a duplicate */
     uint32_t type = st_random_percent(&r, 70) ? TIMESHEET : st_random_below(&r, ST_COUNT(ITEM_TYPES));

@@ -5,8 +5,6 @@
 
 static struct event_run run_event(struct run *run, const char *status)
 {
-    struct st_stats now;
-    st_tenant_stats(run->tenant, &now);
     return (struct event_run){
         .run_id = run->run_id,
         .task_id = run->message->task_id,
@@ -23,7 +21,7 @@ static struct event_run run_event(struct run *run, const char *status)
         .records_inserted = run->stage.rows,
         .records_quarantined = run->stage.quarantined,
         .rows_changed = run->merged.rows_changed,
-        .requests = now.requests - run->stats_before.requests,
+        .requests = run->requests,
         .bytes_billed = run->merged.bytes_billed,
         .delivery_attempt = run->message->delivery->delivery_attempt,
     };

@@ -71,7 +71,9 @@ static bool read_range(struct run *run, struct st_window range, bool whole, enum
         .progress_user = run,
     };
     struct st_read_result result = {0};
-    if (!st_read(run->tenant, &request, &sink, &result, run->cancel, err))
+    bool ok = st_read(run->tenant, &request, &sink, &result, run->cancel, err);
+    run->requests += result.requests;
+    if (!ok)
         return error_prefix(err, "reading %s", run->entity->name);
     log_debug(&run->log, LOG_MSG("Range read"), LOG_INT("records", result.records), LOG_INT("windows", result.windows),
               LOG_INT("requests", result.requests), LOG_INT("splits", result.splits),

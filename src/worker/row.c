@@ -36,7 +36,7 @@ struct fetch {
     int64_t fetch_id;
     struct record_encoder *encoder; /* made when the request is sent: rows carry that time */
     struct buf row;
-    uint64_t ticket; /* of the last row added */
+    uint64_t first_ticket, ticket; /* of the first and the last row added */
     bool any_row;
     int64_t quarantined;
     struct bad_record *bad; /* newest first */
@@ -132,14 +132,14 @@ static void keep_bad(struct fetch *fetch, struct slice record, const struct row_
 {
     size_t len = record.len < QUARANTINE_MAX_PAYLOAD_BYTES ? record.len : QUARANTINE_MAX_PAYLOAD_BYTES;
     fetch->quarantined++;
-    if (fetch->bad_bytes + len > FETCH_MAX_QUARANTINE_BYTES)
+    if (fetch->bad_bytes + sizeof(struct bad_record) + len > FETCH_MAX_QUARANTINE_BYTES)
         return; /* counted; the share of bad records ends such a run anyway */
     struct bad_record *bad = xmalloc(sizeof *bad + len);
     *bad = (struct bad_record){.next = fetch->bad, .has_id = info->has_id, .id = info->id, .len = len};
     memcpy(bad->reason, info->reason, sizeof bad->reason);
     memcpy(bad->payload, record.ptr, len);
     fetch->bad = bad;
-    fetch->bad_bytes += len;
+    fetch->bad_bytes += sizeof *bad + len;
 }
 
 static bool add_row(struct fetch *fetch, struct error *err)
@@ -148,6 +148,8 @@ static bool add_row(struct fetch *fetch, struct error *err)
     if (!bq_appender_add(stage->appender, buf_slice(&fetch->row), fetch->tag, row_refused, fetch->run->env->fetches,
                          &fetch->ticket, fetch->run->cancel, err))
         return false;
+    if (!fetch->any_row)
+        fetch->first_ticket = fetch->ticket;
     fetch->any_row = true;
     if (fetch->row.cap > ROW_BUFFER_KEEP_BYTES)
         buf_release(&fetch->row);
@@ -161,9 +163,10 @@ static bool is_wanted(struct fetch *fetch, const struct row_info *info)
     case ROW_ALL:
         return true;
     case ROW_WITH_ID:
-        if (!info->has_id && info->has_created)
-            stage_add_group_day(fetch->run, timestamp_to_days(info->created_us));
-        return info->has_id;
+        if (info->has_id || !info->has_created)
+            return true; /* without id and day it belongs nowhere: the encoder refuses it */
+        stage_add_group_day(fetch->run, timestamp_to_days(info->created_us));
+        return false;
     case ROW_WITHOUT_ID:
         return !info->has_id;
     case ROW_WITHOUT_MODIFIED:
@@ -176,7 +179,8 @@ bool fetch_record(struct fetch *fetch, struct slice record, struct st_record_tim
 {
     struct row_info info = {0};
     bool ok = true;
-    if (fetch->choice == ROW_ALL || (record_peek(fetch->run->entity, record, &info) && is_wanted(fetch, &info))) {
+    /* What cannot even be looked at is the encoder's to refuse: it must not vanish. */
+    if (fetch->choice == ROW_ALL || !record_peek(fetch->run->entity, record, &info) || is_wanted(fetch, &info)) {
         buf_clear(&fetch->row);
         if (record_encode(fetch->encoder, record, &fetch->row, &info) == ROW_ENCODED)
             ok = add_row(fetch, err);
@@ -228,7 +232,8 @@ static void take_drift(void *user, const char *field, enum drift_kind kind, int6
 bool fetch_complete(struct fetch *fetch, struct error *err)
 {
     struct run *run = fetch->run;
-    if (fetch->any_row && !bq_appender_wait(run->stage.appender, fetch->ticket, run->cancel, err))
+    if (fetch->any_row &&
+        !bq_appender_wait_range(run->stage.appender, fetch->first_ticket, fetch->ticket, run->cancel, err))
         return error_prefix(err, "staging %s", run->entity->name);
     keep_refused(fetch);
     if (!report_bad(fetch, err))

@@ -17,7 +17,6 @@ static bool begin(struct run *run, struct error *err)
     if (!st_tenant_now(run->tenant, &run->frame_to_us, run->cancel, err))
         return false;
     run->watermark_us = run->frame_to_us - overlap_us;
-    st_tenant_stats(run->tenant, &run->stats_before);
     return true;
 }
 

@@ -69,7 +69,7 @@ struct run {
     int64_t watermark_us; /* candidate: frame_to - overlap */
     int64_t from_us;      /* incremental: the watermark it reads from */
     bool skipped;         /* done already: nothing was run */
-    struct st_stats stats_before;
+    int64_t requests;     /* its own, of all ranges */
     struct stage stage;
     struct merge_outcome merged;
     int64_t staged_min_us, staged_max_us, staged_bytes;

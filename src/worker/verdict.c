@@ -44,6 +44,16 @@ static void set_attribute(struct attributes *list, const char *key, const char *
         list->items[list->count++] = (struct pubsub_attribute){key, value};
 }
 
+/* Pub/Sub refuses a message with an attribute that is not UTF-8; an error may quote foreign bytes. */
+static void make_utf8(char *text)
+{
+    if (slice_is_utf8(slice_str(text)))
+        return;
+    for (; *text; text++)
+        if ((unsigned char)*text >= 0x80)
+            *text = '?';
+}
+
 static bool publish_dead_letter(const struct run_env *env, const struct message *message, const struct error *why,
                                 const char *run_id, struct error *err)
 {
@@ -56,6 +66,7 @@ static bool publish_dead_letter(const struct run_env *env, const struct message 
         list.items[list.count++] = d->attributes[i];
     snprintf(attempts, sizeof attempts, "%d", d->delivery_attempt);
     snprintf(reason, sizeof reason, "%s", why->message);
+    make_utf8(reason);
     set_attribute(&list, "CloudPubSubDeadLetterSourceDeliveryCount", attempts);
     set_attribute(&list, "CloudPubSubDeadLetterSourceSubscription",
                   message->lane == TASK_LANE_BACKFILL ? s->pubsub_backfill_subscription : s->pubsub_subscription);

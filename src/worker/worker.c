@@ -14,12 +14,14 @@
 
 enum {
     LANES = 2,
-    DEFERRED_ROOM = 16, /* messages that may wait beside the slots' own, per lane */
+    DEFERRED_ROOM = 2, /* messages that may wait beside the slots' own, per lane; more would starve other workers */
     ACK_DEADLINE_S = 60,
     EXTENSION_S = 60,
     READERS_MAX = 16,
     MAX_OUTSTANDING_BYTES = 16 << 20,
     DRAIN_IDLE_MS = 3000,
+    RETRY_MIN_S = 10, /* the subscriptions' retry policy: a message that was given back comes again after this, */
+    RETRY_MAX_S = 600, /* twice as late each time, at most this late */
     POLL_MS = 250, /* how often waiting messages are looked at again: breakers change state by time alone */
 };
 
@@ -40,6 +42,7 @@ struct worker {
     struct slot *slots;
     size_t slot_count;
     bool stopping;
+    int64_t comes_again_ms; /* by when what was given back has come again; the lanes are not empty before */
     struct worker_totals totals;
 };
 
@@ -182,17 +185,31 @@ static void count(struct worker *w, enum verdict verdict, int64_t records)
     w->totals.records += records;
 }
 
+/* When a message given back now has come again at the latest. */
+static int64_t comes_again_ms(int delivery_attempt)
+{
+    int64_t wait_s = RETRY_MIN_S;
+    for (int i = 1; i < delivery_attempt && wait_s < RETRY_MAX_S; i++)
+        wait_s *= 2;
+    return clock_mono_ms() + (wait_s < RETRY_MAX_S ? wait_s : RETRY_MAX_S) * 1000;
+}
+
 static void work(struct worker *w, struct slot *slot, struct message *message)
 {
     struct error err = ERROR_INIT;
     char run_id[UUID_TEXT_SIZE] = "";
     int64_t records = 0;
     bool ok = handle(w, message, &records, run_id, &err);
-    enum verdict verdict = verdict_of(ok, &err, message->delivery->delivery_attempt);
+    int attempt = message->delivery->delivery_attempt;
+    enum verdict verdict = verdict_of(ok, &err, attempt);
+    bool expanded = ok && message->readable && task_is_group(&message->task, w->env.settings);
     verdict = verdict_settle(&w->env, message, verdict, &err, run_id);
     pthread_mutex_lock(&w->lock);
     slot->running = NULL;
     count(w, verdict, records);
+    w->totals.expanded += expanded;
+    if (verdict == VERDICT_RETRY && comes_again_ms(attempt) > w->comes_again_ms)
+        w->comes_again_ms = comes_again_ms(attempt);
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
     message_free(message);
@@ -253,15 +270,21 @@ static bool prepare(struct worker *w, struct error *err)
            error_prefix(err, "making the tables");
 }
 
+/* Messages travel in real time, also where a test lets the clock run faster. */
+static int64_t drain_idle_ms(void)
+{
+    return (int64_t)(DRAIN_IDLE_MS * clock_scale());
+}
+
 static bool is_idle(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
-    bool idle = !w->queue[TASK_LANE_LIVE] && !w->queue[TASK_LANE_BACKFILL];
+    bool idle = !w->queue[TASK_LANE_LIVE] && !w->queue[TASK_LANE_BACKFILL] && clock_mono_ms() >= w->comes_again_ms;
     for (size_t i = 0; i < w->slot_count; i++)
         idle = idle && !w->slots[i].running;
     pthread_mutex_unlock(&w->lock);
     for (int lane = 0; lane < LANES; lane++)
-        idle = idle && pubsub_subscriber_idle_ms(w->subscribers[lane]) >= DRAIN_IDLE_MS;
+        idle = idle && pubsub_subscriber_idle_ms(w->subscribers[lane]) >= drain_idle_ms();
     return idle;
 }
 
@@ -275,7 +298,7 @@ static bool supervise(struct worker *w, struct error *err)
                 return false;
         if (!is_idle(w))
             idle_since_ms = clock_mono_ms();
-        else if (w->options->drain && clock_mono_ms() - idle_since_ms >= DRAIN_IDLE_MS)
+        else if (w->options->drain && clock_mono_ms() - idle_since_ms >= drain_idle_ms())
             return true;
     }
     return true;
@@ -334,9 +357,21 @@ static void init(struct worker *w, const struct worker_options *options)
     w->slots = xcalloc(w->slot_count, sizeof w->slots[0]);
 }
 
+/* Rows of fetches that were given up may still be in the pipelines; nothing more is told about them. */
+static void forget_fetches(struct worker *w)
+{
+    const struct settings *s = w->env.settings;
+    for (size_t i = 0; i < s->entity_count; i++) {
+        struct bq_appender *appender =
+            bq_writer_table(w->env.services->writer, s->bq_dataset_stage, &s->entities[i].entity->stage);
+        bq_appender_forget(appender, w->env.fetches);
+    }
+}
+
 static void release(struct worker *w)
 {
     free(w->slots);
+    forget_fetches(w);
     sync_cache_free(w->env.watermarks);
     fetch_index_free(w->env.fetches);
     pthread_cond_destroy(&w->changed);

@@ -127,10 +127,10 @@ def compare(stack, edited):
     return equal
 
 
-def tell_how_to_go_on(build, data):
+def tell_how_to_go_on(build, data, jobs, seed):
     print(f"""
 Go on by hand:
-  {build}/st-local --data {data}/local --env-file {data}/env &     # the same warehouse again
+  {build}/st-local --data {data}/local --jobs {jobs} --seed {seed} --env-file {data}/env &   # the same warehouse again
   . {data}/env
   {build}/st-ingestor init; {build}/st-ingestor dispatch all; {build}/st-ingestor worker --drain
   {build}/st-ingestor status
@@ -139,7 +139,7 @@ Go on by hand:
 
 def demo(stack, args):
     stack.start_local("--jobs", args.jobs, "--seed", args.seed)
-    stack.env.update(RATE_LIMIT_PER_SECOND="50", ST_RATE_BURST="60", LOG_PROGRESS_SECONDS="1")
+    stack.env.update(RATE_LIMIT_PER_SECOND="50", ST_RATE_BURST="60", LOG_PROGRESS_SECONDS="1", WORKER_CONCURRENCY="4")
     made = stack.ingestor("init").stdout.splitlines()[-1]
     print(f"st-local runs with a company of {args.jobs} jobs; init: {made}")
     stack.ingestor("dispatch", "all", "--mode", "full")
@@ -170,7 +170,7 @@ def main():
         except StackError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1
-        tell_how_to_go_on(args.build, stack.data)
+        tell_how_to_go_on(args.build, stack.data, args.jobs, args.seed)
         print(f"\n{'All eight entities agree' if equal else 'SOURCE AND WAREHOUSE DIFFER'}; {time.monotonic() - started:.0f} s in all. Data: {stack.data}")
     return 0 if equal else 1
 

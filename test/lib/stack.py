@@ -11,6 +11,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENTITIES = ["jobs", "invoices", "estimates", "payments", "payroll", "customers", "locations", "campaigns"]
+NO_ACTIVE_FLAG = ("jobs", "payroll")
 OURS = ("ST_", "BQ_", "PUBSUB_", "BIGQUERY_", "GOOGLE_", "WORKER_", "LOG_", "LOOKBACK_", "RATE_", "MAX_", "SYNC_")
 
 
@@ -119,9 +120,11 @@ class Stack:
         return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", body)
 
     def source_count(self, entity):
-        return int(self.admin(f"/_admin/count?tenant={self.env['ST_TENANT_ID']}&entity={entity}")["count"])
+        return int(self.admin(f"/_admin/count?tenant={self.env['ST_TENANT_ID']}&entity={entity}")["total"])
 
-    def edit(self, entity, count, kinds=("create", "edit", "deactivate"), seed=7):
+    def edit(self, entity, count, kinds=None, seed=7):
+        """Edits, creations and, where the entity has an active flag, deactivations, at the source's present."""
+        kinds = kinds or ("create", "edit", *(["deactivate"] if entity not in NO_ACTIVE_FLAG else []))
         return self.admin("/_admin/edits", {"tenant": int(self.env["ST_TENANT_ID"]), "entity": entity, "count": count, "kinds": list(kinds), "seed": seed})
 
     def query(self, sql):

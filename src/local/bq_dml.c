@@ -104,7 +104,7 @@ static void append_insert_row(struct buf *out, const struct sql_merge *merge, co
         buf_printf(out, "%s%s.", i ? ", " : "", merge->source_alias);
         duck_append_name(out, slice_str(json_text_at(json_object_array_get_idx(source_fields, i), "name", "")));
     }
-    buf_append_char(out, ')');
+    buf_printf(out, "%s)", when->extra);
 }
 
 static const char *keep(struct exec *exec, struct buf *text)

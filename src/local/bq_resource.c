@@ -364,28 +364,19 @@ static bool check_clustering(struct json_object *obj, const struct engine_schema
 
 /* ---- tables: writing ---- */
 
-/* DuckDB text of a column's DEFAULT; NULL with err, or "" when there is none. */
-static const char *default_text(struct engine *engine, const struct engine_schema *schema,
-                                const struct engine_field *field, struct error *err)
-{
-    struct sql_context ctx;
-    engine_sql_context(engine, schema->project, &ctx);
-    if (field->default_expression)
-        return sql_translate_default(&ctx, slice_str(field->default_expression), schema->arena, err);
-    return field->mode == ENGINE_REPEATED ? "[]" : "";
-}
-
+/* DEFAULTs are put into each INSERT by the translator and by bq_rows.c. DuckDB's tables have none: it cannot replay ALTER TABLE from
+ * its log when the table has a default that calls a function. Here they are only checked. */
 static bool append_column(struct engine *engine, struct buf *sql, const struct engine_schema *schema,
                           const struct engine_field *field, struct error *err)
 {
-    const char *value = default_text(engine, schema, field, err);
-    if (!value)
+    struct sql_context ctx;
+    engine_sql_context(engine, schema->project, &ctx);
+    if (field->default_expression &&
+        !sql_translate_default(&ctx, slice_str(field->default_expression), schema->arena, err))
         return false;
     duck_append_name(sql, slice_str(field->name));
     buf_append_char(sql, ' ');
     type_append_duck(sql, field);
-    if (value[0])
-        buf_printf(sql, " DEFAULT (%s)", value);
     return true;
 }
 

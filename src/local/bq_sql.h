@@ -48,7 +48,8 @@ struct sql_when {
     enum sql_when_kind kind;
     enum sql_when_action action;
     const char *condition; /* NULL = none */
-    const char *columns;   /* INSERT_ROW: column list or NULL */
+    const char *columns;   /* INSERT (columns) ROW; NULL = all */
+    const char *extra;     /* INSERT ROW: ", default" behind the columns of the source */
     const char *text;      /* "UPDATE SET ...", "DELETE", "INSERT (...) VALUES (...)"; INSERT_ROW: NULL */
 };
 

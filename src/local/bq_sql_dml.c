@@ -44,83 +44,171 @@ static bool target_column(struct sql_parser *p, struct slice name, size_t offset
     return true;
 }
 
-/* (a, b, c): DuckDB names; "(" is next. */
-static const char *column_list(struct sql_parser *p, size_t *ret_count)
+/* ---- column lists and DEFAULTs ---- */
+
+/* Columns that a row gives, in its order, and those that get their DEFAULT behind them. */
+struct insert_columns {
+    const struct engine_field **given;
+    size_t given_count;
+    const char *names; /* "a", "b": all of them; NULL = no list was written and none is needed */
+    const char *extra; /* ", default, default" behind a row; "" = none */
+};
+
+/* DuckDB text of a column's DEFAULT, for this statement. */
+static const char *default_text(struct sql_parser *p, const struct engine_field *field)
 {
+    if (!field->default_expression)
+        return field->mode == ENGINE_REPEATED ? "[]" : "NULL";
+    struct sql_parser inner = {.ctx = p->ctx,
+                               .sql = slice_str(field->default_expression),
+                               .arena = p->arena,
+                               .err = p->err,
+                               .stmt = p->stmt,
+                               .depth = p->depth};
+    const char *marked = parse_expr(&inner);
+    buf_release(&inner.scratch);
+    p->failed = p->failed || inner.failed || !marked;
+    if (p->failed)
+        return NULL;
     struct buf out = BUF_INIT;
+    buf_append_str(&out, "CAST(");
+    sql_finish(marked, &out, NULL);
+    buf_append_str(&out, " AS ");
+    type_append_duck(&out, field);
+    buf_append_char(&out, ')');
+    return parser_keep(p, &out);
+}
+
+static bool is_given(const struct insert_columns *columns, const struct engine_field *field)
+{
+    for (size_t i = 0; i < columns->given_count; i++)
+        if (columns->given[i] == field)
+            return true;
+    return false;
+}
+
+/* All columns of the table, as if they were listed. */
+static void all_columns(struct sql_parser *p, struct insert_columns *ret)
+{
+    const struct engine_schema *table = p->stmt->table;
+    *ret = (struct insert_columns){.extra = ""};
+    if (!table)
+        return;
+    ret->given = arena_alloc(p->arena, (table->field_count + 1) * sizeof ret->given[0]);
+    for (size_t i = 0; i < table->field_count; i++)
+        ret->given[i] = &table->fields[i];
+    ret->given_count = table->field_count;
+}
+
+/* Adds the columns with a DEFAULT (and arrays, which are empty) that are not listed. */
+static bool add_defaults(struct sql_parser *p, struct insert_columns *columns, struct buf *names)
+{
+    const struct engine_schema *table = p->stmt->table;
+    struct buf extra = BUF_INIT;
+    for (size_t i = 0; table && i < table->field_count; i++) {
+        const struct engine_field *field = &table->fields[i];
+        if (is_given(columns, field) || (!field->default_expression && field->mode != ENGINE_REPEATED))
+            continue;
+        const char *value = default_text(p, field);
+        buf_append_str(names, ", ");
+        duck_append_name(names, slice_str(field->name));
+        buf_printf(&extra, ", %s", value ? value : "");
+    }
+    columns->extra = parser_keep(p, &extra);
+    return !p->failed;
+}
+
+/* (a, b, c) */
+static bool column_list(struct sql_parser *p, struct insert_columns *ret)
+{
+    const struct engine_schema *table = p->stmt->table;
+    struct buf names = BUF_INIT;
     struct slice name;
-    size_t count = 0;
+    size_t cap = table ? table->field_count : 0;
+    *ret = (struct insert_columns){.given = arena_alloc(p->arena, (cap + 1) * sizeof ret->given[0])};
     bool ok = parser_expect_op(p, "(");
     do {
         size_t offset = parser_peek(p, 0)->offset;
         ok = ok && parser_name(p, &name) && target_column(p, name, offset);
-        if (ok)
-            buf_printf(&out, "%s%s", count++ ? ", " : "", parser_quoted(p, name, offset));
+        if (!ok)
+            break;
+        const struct engine_field *field = table ? type_find(table->fields, table->field_count, name) : NULL;
+        if (field && is_given(ret, field))
+            ok = parser_fail(p, offset, "INSERT has columns with duplicate name: %.*s", SLICE_ARG(name));
+        if (ok && field)
+            ret->given[ret->given_count++] = field;
+        buf_printf(&names, "%s%s", names.len ? ", " : "", parser_quoted(p, name, offset));
     } while (ok && parser_accept_op(p, ","));
-    ok = ok && parser_expect_op(p, ")");
-    const char *text = parser_keep(p, &out);
-    *ret_count = count;
-    return ok ? text : NULL;
+    ok = ok && parser_expect_op(p, ")") && add_defaults(p, ret, &names);
+    ret->names = parser_keep(p, &names);
+    return ok;
 }
 
-static const char *value_or_default(struct sql_parser *p)
-{
-    return parser_accept_word(p, "DEFAULT") ? "DEFAULT" : parse_expr(p);
-}
-
-/* (v, v, ...) with `expected` values (0 = any). */
-static bool append_values_row(struct sql_parser *p, struct buf *out, size_t expected)
+/* (v, v, ...): one value for each given column. */
+static bool append_values_row(struct sql_parser *p, struct buf *out, const struct insert_columns *columns)
 {
     size_t count = 0, offset = parser_peek(p, 0)->offset;
     if (!parser_expect_op(p, "("))
         return false;
     buf_append_char(out, '(');
     do {
-        const char *value = value_or_default(p);
+        const struct engine_field *field = count < columns->given_count ? columns->given[count] : NULL;
+        const char *value;
+        if (parser_accept_word(p, "DEFAULT"))
+            value = field ? default_text(p, field) : "NULL";
+        else
+            value = parse_expr(p);
         if (!value)
             return false;
         buf_printf(out, "%s%s", count++ ? ", " : "", value);
     } while (parser_accept_op(p, ","));
-    buf_append_char(out, ')');
-    if (expected && count != expected)
-        return parser_fail(p, offset, "Inserted row has wrong column count; Has %zu, expected %zu", count, expected);
+    buf_printf(out, "%s)", columns->extra);
+    if (p->stmt->table && count != columns->given_count)
+        return parser_fail(p, offset, "Inserted row has wrong column count; Has %zu, expected %zu", count,
+                           columns->given_count);
     return parser_expect_op(p, ")");
-}
-
-static size_t column_count(const struct sql_parser *p)
-{
-    return p->stmt->table ? p->stmt->table->field_count : 0;
 }
 
 /* ---- INSERT ---- */
 
+static bool append_insert_query(struct sql_parser *p, struct buf *out, const struct insert_columns *columns)
+{
+    const char *query = parse_query(p);
+    if (query && columns->extra[0])
+        buf_printf(out, "SELECT *%s FROM (%s) AS _rows", columns->extra, query);
+    else if (query)
+        buf_append_str(out, query);
+    return query != NULL;
+}
+
 static bool parse_insert(struct sql_parser *p)
 {
-    const char *target, *columns = NULL;
-    size_t count;
+    const char *target;
+    struct insert_columns columns;
     p->stmt->kind = SQL_INSERT;
     parser_accept_word(p, "INTO");
     if (!parse_target(p, "INSERT", &target))
         return false;
-    count = column_count(p);
-    bool has_columns = parser_at_op(p, "(") && !parser_at_word_n(p, 1, "SELECT") && !parser_at_word_n(p, 1, "WITH") &&
-                       !parser_at_op_n(p, 1, "(");
-    if (has_columns && !(columns = column_list(p, &count)))
+    bool listed = parser_at_op(p, "(") && !parser_at_word_n(p, 1, "SELECT") && !parser_at_word_n(p, 1, "WITH") &&
+                  !parser_at_op_n(p, 1, "(");
+    if (!listed)
+        all_columns(p, &columns);
+    else if (!column_list(p, &columns))
         return false;
     struct buf out = BUF_INIT;
-    buf_printf(&out, "INSERT INTO %s %s%s%s ", target, columns ? "(" : "", columns ? columns : "", columns ? ")" : "");
+    buf_printf(&out, "INSERT INTO %s ", target);
+    if (columns.names)
+        buf_printf(&out, "(%s) ", columns.names);
     bool ok = true;
     if (parser_accept_word(p, "VALUES")) {
         size_t rows = 0;
         buf_append_str(&out, "VALUES ");
         do {
             buf_append_str(&out, rows++ ? ", " : "");
-            ok = append_values_row(p, &out, count);
+            ok = append_values_row(p, &out, &columns);
         } while (ok && parser_accept_op(p, ","));
     } else {
-        const char *query = parse_query(p);
-        ok = query != NULL;
-        buf_append_str(&out, ok ? query : "");
+        ok = append_insert_query(p, &out, &columns);
     }
     p->stmt->text = parser_keep(p, &out);
     return ok;
@@ -129,7 +217,7 @@ static bool parse_insert(struct sql_parser *p)
 /* ---- UPDATE, DELETE, TRUNCATE ---- */
 
 /* Left side of an assignment: a column, perhaps behind the target's alias. */
-static const char *assigned_column(struct sql_parser *p, const char *alias)
+static const char *assigned_column(struct sql_parser *p, const char *alias, const struct engine_field **ret_field)
 {
     struct slice name;
     size_t offset = parser_peek(p, 0)->offset;
@@ -149,6 +237,8 @@ static const char *assigned_column(struct sql_parser *p, const char *alias)
         if (!parser_name(p, &name))
             return NULL;
     }
+    const struct engine_schema *table = p->stmt->table;
+    *ret_field = table ? type_find(table->fields, table->field_count, name) : NULL;
     return target_column(p, name, offset) ? parser_quoted(p, name, offset) : NULL;
 }
 
@@ -158,8 +248,10 @@ static const char *assignments(struct sql_parser *p, const char *alias)
     size_t count = 0;
     bool ok;
     do {
-        const char *column = assigned_column(p, alias);
-        const char *value = column && parser_expect_op(p, "=") ? value_or_default(p) : NULL;
+        const struct engine_field *field = NULL;
+        const char *column = assigned_column(p, alias, &field), *value = NULL;
+        if (column && parser_expect_op(p, "="))
+            value = !parser_accept_word(p, "DEFAULT") ? parse_expr(p) : field ? default_text(p, field) : "NULL";
         ok = value != NULL;
         if (ok)
             buf_printf(&out, "%s%s = %s", count++ ? ", " : "", column, value);
@@ -273,19 +365,24 @@ static bool merge_source(struct sql_parser *p, struct sql_merge *merge)
 
 static bool when_insert(struct sql_parser *p, struct sql_when *when)
 {
-    const char *columns = NULL;
-    size_t count = column_count(p);
+    struct insert_columns columns;
     when->action = SQL_DO_INSERT;
-    if (parser_at_op(p, "(") && !(columns = column_list(p, &count)))
+    if (!parser_at_op(p, "("))
+        all_columns(p, &columns);
+    else if (!column_list(p, &columns))
         return false;
     if (parser_accept_word(p, "ROW")) {
         when->action = SQL_DO_INSERT_ROW;
-        when->columns = columns;
+        when->columns = columns.names;
+        when->extra = columns.extra;
         return true;
     }
     struct buf out = BUF_INIT;
-    buf_printf(&out, "INSERT %s%s%s VALUES ", columns ? "(" : "", columns ? columns : "", columns ? ")" : "");
-    bool ok = parser_expect_word(p, "VALUES") && append_values_row(p, &out, count);
+    buf_append_str(&out, "INSERT ");
+    if (columns.names)
+        buf_printf(&out, "(%s) ", columns.names);
+    buf_append_str(&out, "VALUES ");
+    bool ok = parser_expect_word(p, "VALUES") && append_values_row(p, &out, &columns);
     when->text = parser_keep(p, &out);
     return ok;
 }

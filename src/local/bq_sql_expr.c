@@ -5,7 +5,10 @@
  * NUMERIC) division that refuses zero; array subscripts name their base; IN UNNEST; double-quoted strings. */
 #include "bq_sql_parser.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+enum { STRUCT_MAX_FIELDS = 256 };
 
 struct binary_row {
     const char *op;       /* BigQuery */
@@ -348,35 +351,93 @@ static const char *parse_cast(struct sql_parser *p, const char *duck_cast, size_
     return parser_text(p, "\001%zu\002%s(%s AS %s)", offset, duck_cast, value, type);
 }
 
-/* STRUCT(1 AS a, b) and STRUCT<a INT64>(1); the word STRUCT is taken. */
-static const char *parse_struct(struct sql_parser *p)
+/* The name that a field of a STRUCT literal gives itself: AS name, or the last part of a path; empty = none. */
+static bool struct_field_name(struct sql_parser *p, const char *value, struct slice *ret)
+{
+    *ret = SLICE_NULL;
+    if (parser_accept_word(p, "AS"))
+        return parser_name(p, ret);
+    const char *mark = strrchr(value, '\002');
+    size_t len = strlen(value);
+    if (mark && value[0] == '\001' && value[len - 1] == '"')
+        *ret = slice_of(mark + 2, len - (size_t)(mark - value) - 3);
+    return true;
+}
+
+static const char *struct_text(struct sql_parser *p, const char *const *values, const struct sql_names *names,
+                               bool named)
 {
     struct buf out = BUF_INIT;
-    size_t count = 0;
-    bool ok = parser_expect_op(p, "(");
-    buf_append_str(&out, "struct_pack(");
-    while (ok && !(count == 0 && parser_at_op(p, ")"))) {
-        struct sql_token first = *parser_peek(p, 0);
-        const char *value = parse_expr(p);
-        struct slice name = SLICE_NULL;
-        struct buf fallback = BUF_INIT;
-        buf_printf(&fallback, "_field_%zu", count + 1);
-        ok = value != NULL;
-        if (ok && parser_accept_word(p, "AS"))
-            ok = parser_name(p, &name);
-        else if (ok && (first.kind == SQL_WORD || first.kind == SQL_QUOTED) && value[strlen(value) - 1] == '"')
-            name = slice_of(strrchr(value, '\002') + 2, strlen(strrchr(value, '\002') + 2) - 1);
-        buf_append_str(&out, count++ ? ", " : "");
-        duck_append_name(&out, name.len ? name : buf_slice(&fallback));
-        buf_printf(&out, " := %s", ok ? value : "");
-        buf_release(&fallback);
-        if (!ok || !parser_accept_op(p, ","))
+    buf_append_str(&out, named ? "struct_pack(" : "row(");
+    for (size_t i = 0; i < names->count; i++) {
+        char fallback[24];
+        int n = snprintf(fallback, sizeof fallback, "_field_%zu", i + 1);
+        buf_append_str(&out, i ? ", " : "");
+        if (named) {
+            duck_append_name(&out, names->names[i].len ? names->names[i] : slice_of(fallback, (size_t)n));
+            buf_append_str(&out, " := ");
+        }
+        buf_append_str(&out, values[i]);
+    }
+    buf_append_char(&out, ')');
+    return parser_keep(p, &out);
+}
+
+/* STRUCT(1 AS a, b); the word STRUCT is taken. Without any name it is a row, which is coerced by position; an element of an array
+ * takes the names of the array's first element. */
+static const char *parse_struct(struct sql_parser *p)
+{
+    const struct sql_names *inherit = p->inherit;
+    struct sql_names *names = arena_zalloc(p->arena, sizeof *names);
+    const char *values[STRUCT_MAX_FIELDS];
+    struct slice found[STRUCT_MAX_FIELDS];
+    bool named = false;
+    p->inherit = NULL;
+    if (!parser_expect_op(p, "("))
+        return NULL;
+    while (!(names->count == 0 && parser_at_op(p, ")"))) {
+        size_t i = names->count++;
+        if (i == STRUCT_MAX_FIELDS - 1) {
+            parser_fail(p, parser_peek(p, 0)->offset, "Too many fields in STRUCT");
+            return NULL;
+        }
+        values[i] = parse_expr(p);
+        if (!values[i] || !struct_field_name(p, values[i], &found[i]))
+            return NULL;
+        if (inherit && i < inherit->count)
+            found[i] = inherit->names[i];
+        named = named || found[i].len > 0;
+        if (!parser_accept_op(p, ","))
             break;
     }
-    ok = ok && parser_expect_op(p, ")");
-    buf_append_str(&out, ")");
+    names->names = arena_alloc(p->arena, (names->count + 1) * sizeof found[0]);
+    if (names->count > 0)
+        memcpy(names->names, found, names->count * sizeof found[0]);
+    p->last_struct = named ? names : NULL;
+    return parser_expect_op(p, ")") ? struct_text(p, values, names, named) : NULL;
+}
+
+/* Elements of an array literal up to "]", which is taken; NULL on failure. */
+static const char *parse_elements(struct sql_parser *p)
+{
+    struct buf out = BUF_INIT;
+    const struct sql_names *names = NULL;
+    size_t count = 0;
+    bool ok = true;
+    while (ok && !(count == 0 && parser_at_op(p, "]"))) {
+        bool is_struct = parser_at_word(p, "STRUCT") && parser_at_op_n(p, 1, "(");
+        p->inherit = is_struct ? names : NULL;
+        const char *item = parse_expr(p);
+        p->inherit = NULL;
+        ok = item != NULL;
+        if (ok && is_struct && count == 0)
+            names = p->last_struct;
+        buf_printf(&out, "%s%s", count++ ? ", " : "", ok ? item : "");
+        if (!parser_accept_op(p, ","))
+            break;
+    }
     const char *text = parser_keep(p, &out);
-    return ok ? text : NULL;
+    return ok && parser_expect_op(p, "]") ? text : NULL;
 }
 
 static const char *parse_typed_constructor(struct sql_parser *p)
@@ -388,8 +449,8 @@ static const char *parse_typed_constructor(struct sql_parser *p)
     if (is_array) {
         if (!parser_expect_op(p, "["))
             return NULL;
-        const char *items = parser_at_op(p, "]") ? "" : parse_expr_list(p, NULL);
-        return items && parser_expect_op(p, "]") ? parser_text(p, "CAST([%s] AS %s)", items, type) : NULL;
+        const char *items = parse_elements(p);
+        return items ? parser_text(p, "CAST([%s] AS %s)", items, type) : NULL;
     }
     if (!parser_expect_op(p, "("))
         return NULL;
@@ -408,8 +469,8 @@ static const char *parse_array(struct sql_parser *p)
     }
     if (!parser_expect_op(p, "["))
         return NULL;
-    const char *items = parser_at_op(p, "]") ? "" : parse_expr_list(p, NULL);
-    return items && parser_expect_op(p, "]") ? parser_text(p, "[%s]", items) : NULL;
+    const char *items = parse_elements(p);
+    return items ? parser_text(p, "[%s]", items) : NULL;
 }
 
 static const char *parse_exists(struct sql_parser *p)
@@ -562,8 +623,8 @@ static const char *parse_primary(struct sql_parser *p)
     if (parser_at_op(p, "("))
         return parse_parenthesis(p);
     if (parser_accept_op(p, "[")) {
-        const char *items = parser_at_op(p, "]") ? "" : parse_expr_list(p, NULL);
-        return items && parser_expect_op(p, "]") ? parser_text(p, "[%s]", items) : NULL;
+        const char *items = parse_elements(p);
+        return items ? parser_text(p, "[%s]", items) : NULL;
     }
     parser_unexpected(p);
     return NULL;

@@ -17,6 +17,12 @@ struct sql_scope {
     bool is_cte; /* else a FROM alias */
 };
 
+/* Field names of a STRUCT(...) literal. */
+struct sql_names {
+    struct slice *names;
+    size_t count;
+};
+
 struct sql_parser {
     struct sql_context *ctx;
     struct slice sql;
@@ -32,6 +38,8 @@ struct sql_parser {
     int depth, view_depth;
     int next_alias;
     struct sql_scope *scope;
+    const struct sql_names *inherit; /* for the next STRUCT literal: names of the array's first element */
+    const struct sql_names *last_struct;
     struct buf scratch;
 };
 

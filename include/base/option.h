@@ -55,6 +55,9 @@ bool option_set_environment(struct option_set *set, struct error *err) MUST_CHEC
 /* Every option that the command needs has a value; else the error names all that are missing. */
 bool option_set_check(const struct option_set *set, unsigned command, struct error *err) MUST_CHECK;
 
+/* What OPTION_URL allows, for addresses that stand elsewhere (a tenant's own). */
+bool option_is_url(struct slice text);
+
 /* A further variable of the .env file or the environment (for secrets whose names are in the config). NULL when unset. The caller owns it. */
 struct secret *option_secret_named(const char *name, const char *env_file);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ENV_FILE_MAX_BYTES = 64 * 1024 };
+enum { ENV_FILE_MAX_BYTES = 64 * 1024, SHOWN_VALUE_BYTES = 120 };
 
 void option_set_init(struct option_set *set, const struct option_row *rows, size_t count, void *values)
 {
@@ -78,22 +78,26 @@ static bool is_loopback_host(struct slice host)
     if (slice_eq_str(host, "localhost") || slice_eq_str(host, "[::1]"))
         return true;
     snprintf(text, sizeof text, "%.*s", SLICE_ARG(host));
-    return host.len < sizeof text && inet_pton(AF_INET, text, &address) == 1 && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
+    return host.len < sizeof text && inet_pton(AF_INET, text, &address) == 1 &&
+           ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 /* https anywhere; plain http on loopback only. The full check of an address is the HTTP client's. */
-static bool is_url(struct slice s)
+bool option_is_url(struct slice s)
 {
+    /* "http://localhost:1@elsewhere" is elsewhere; and what has a password must not be printed by `config show`. */
+    if (s.len == 0 || memchr(s.ptr, '@', s.len))
+        return false;
     if (slice_starts_with(s, SLICE_LIT("https://")))
         return s.len > 8;
     if (!slice_starts_with(s, SLICE_LIT("http://")))
         return false;
     struct slice host = slice_of(s.ptr + 7, s.len - 7);
     host = slice_cut(&host, '/');
-    if (host.len > 0 && host.ptr[0] != '[')
-        host = slice_cut(&host, ':');
-    else if (host.len > 5)
+    if (slice_starts_with(host, SLICE_LIT("[::1]:")))
         host.len = 5;
+    else if (host.len > 0 && host.ptr[0] != '[')
+        host = slice_cut(&host, ':');
     return is_loopback_host(host);
 }
 
@@ -102,8 +106,11 @@ static bool bad_value(struct error *err, const struct option_row *row, struct sl
 {
     const char *name = row->env ? row->env : row->json_path;
     bool hidden = row->type == OPTION_SECRET;
-    return error_set(err, ERROR_PERMANENT, "config_value", "%s is \"%.*s\" (from %s): %s", name,
-                     hidden ? 3 : (int)value.len, hidden ? "***" : value.ptr, origin, allowed);
+    char shown[SHOWN_VALUE_BYTES + 1] = "***";
+    if (!hidden)
+        snprintf(shown, sizeof shown, "%.*s", SLICE_ARG(value));
+    return error_set(err, ERROR_PERMANENT, "config_value", "%s is \"%s%s\" (from %s): %s", name, shown,
+                     !hidden && value.len > SHOWN_VALUE_BYTES ? "..." : "", origin, allowed);
 }
 
 static bool store_int(const struct option_row *row, struct slice text, void *value, const char *origin,
@@ -142,7 +149,7 @@ static bool check_text(const struct option_row *row, struct slice text, const ch
         return bad_value(err, row, text, origin, "letters, digits, '_', '-' and '.' are allowed, at most 255");
     if (row->type == OPTION_HOST_PORT && !is_host_port(text))
         return bad_value(err, row, text, origin, "host:port is allowed");
-    if (row->type == OPTION_URL && !is_url(text))
+    if (row->type == OPTION_URL && !option_is_url(text))
         return bad_value(err, row, text, origin,
                          "an https:// address is allowed, or http:// on this machine's loopback");
     return true;
@@ -195,7 +202,9 @@ bool option_set_json(struct option_set *set, struct json_object *root, const cha
                              row->env);
         if (json_object_is_type(at, json_type_object) || json_object_is_type(at, json_type_array))
             return error_set(err, ERROR_PERMANENT, "config_value", "%s: '%s' must be one value", path, row->json_path);
-        if (!store(set, i, slice_str(json_object_get_string(at)), path, err))
+        const char *text = json_object_get_string(at);
+        size_t len = json_object_is_type(at, json_type_string) ? (size_t)json_object_get_string_len(at) : strlen(text);
+        if (!store(set, i, slice_of(text, len), path, err))
             return false;
         set->given[i] = true;
     }
@@ -258,7 +267,7 @@ bool option_set_env_file(struct option_set *set, const char *path, bool optional
         if (!split_env_line(slice_cut(&rest, '\n'), &name, &value))
             continue;
         size_t i = find_env(set, name);
-        if (i == SIZE_MAX)
+        if (i == SIZE_MAX || value.len == 0) /* "NAME=" is how the sample file shows what is to be filled in */
             continue;
         ok = store(set, i, value, path, err);
         set->given[i] = true;
@@ -313,18 +322,21 @@ bool option_set_check(const struct option_set *set, unsigned command, struct err
 
 struct secret *option_secret_named(const char *name, const char *env_file)
 {
-    const char *text = getenv(name);
+    struct slice text = slice_trim(slice_str(getenv(name))); /* mounted secrets often end in a newline */
     struct buf file = BUF_INIT;
     struct secret *secret = NULL;
     struct slice rest, key, value;
-    if (text && text[0])
-        return secret_new(slice_str(text));
+    if (text.len > 0)
+        return secret_new(text);
     if (!env_file || !load_file(env_file, true, &file, NULL))
         return NULL;
     rest = buf_slice(&file);
-    while (!secret && rest.len > 0)
-        if (split_env_line(slice_cut(&rest, '\n'), &key, &value) && slice_eq_str(key, name) && value.len > 0)
-            secret = secret_new(value);
+    while (rest.len > 0) { /* the last one counts, as for the options */
+        if (!split_env_line(slice_cut(&rest, '\n'), &key, &value) || !slice_eq_str(key, name) || value.len == 0)
+            continue;
+        secret_unref(secret);
+        secret = secret_new(value);
+    }
     wipe(&file);
     return secret;
 }

@@ -4,22 +4,43 @@
 #include "command.h"
 #include "dispatch/dispatch.h"
 
-static void print(const struct invocation *in, const struct dispatched *items, size_t count)
+static void put_member(struct buf *out, const char *name, const char *value)
 {
-    if (!in->json)
-        printf("%-12s %-12s %-14s %-38s %s\n", "ENTITY", "MODE", "TENANT", "TASK", "MESSAGE");
+    buf_printf(out, ",\"%s\":", name);
+    buf_append_json_string(out, slice_str(value));
+}
+
+/* A tenant of 0 stands for all of them. */
+static void print_json(const struct dispatched *items, size_t count)
+{
+    struct buf out = BUF_INIT;
+    for (size_t i = 0; i < count; i++) {
+        const struct task *task = &items[i].task;
+        buf_append_str(&out, i ? ",\n {\"entity\":" : "[{\"entity\":");
+        buf_append_json_string(&out, slice_str(task->entity));
+        put_member(&out, "mode", task_mode_name(task->mode));
+        if (task->tenant)
+            buf_printf(&out, ",\"tenant\":%lld", (long long)task->tenant);
+        else
+            put_member(&out, "tenant", "all");
+        put_member(&out, "taskId", task->task_id);
+        put_member(&out, "messageId", items[i].message_id);
+        buf_append_char(&out, '}');
+    }
+    printf("%s]\n", buf_cstr(&out));
+    buf_release(&out);
+}
+
+static void print_table(const struct dispatched *items, size_t count)
+{
+    printf("%-12s %-12s %-14s %-38s %s\n", "ENTITY", "MODE", "TENANT", "TASK", "MESSAGE");
     for (size_t i = 0; i < count; i++) {
         const struct task *task = &items[i].task;
         char tenant[24] = "all";
         if (task->tenant)
             snprintf(tenant, sizeof tenant, "%lld", (long long)task->tenant);
-        if (in->json)
-            printf("%s{\"entity\":\"%s\",\"mode\":\"%s\",\"tenant\":%s%s%s,\"taskId\":\"%s\",\"messageId\":\"%s\"}%s\n",
-                   i ? " " : "[", task->entity, task_mode_name(task->mode), task->tenant ? "" : "\"", tenant,
-                   task->tenant ? "" : "\"", task->task_id, items[i].message_id, i + 1 < count ? "," : "]");
-        else
-            printf("%-12s %-12s %-14s %-38s %s\n", task->entity, task_mode_name(task->mode), tenant, task->task_id,
-                   items[i].message_id);
+        printf("%-12s %-12s %-14s %-38s %s\n", task->entity, task_mode_name(task->mode), tenant, task->task_id,
+               items[i].message_id);
     }
 }
 
@@ -40,7 +61,7 @@ static enum exit_code exec(struct invocation *in)
     services_close(&services);
     if (!ok)
         return command_failed(in, &err);
-    print(in, items, count);
+    (in->json ? print_json : print_table)(items, count);
     free(items);
     return EXIT_OK;
 }

@@ -11,10 +11,18 @@ struct printer {
 static void tell(void *user, const char *object, const char *state)
 {
     struct printer *p = user;
-    if (p->json)
-        printf("%s{\"object\":\"%s\",\"state\":\"%s\"}", p->count ? ",\n " : "[", object, state);
-    else
+    struct buf line = BUF_INIT;
+    if (p->json) {
+        buf_append_str(&line, p->count ? ",\n {\"object\":" : "[{\"object\":");
+        buf_append_json_string(&line, slice_str(object));
+        buf_append_str(&line, ",\"state\":");
+        buf_append_json_string(&line, slice_str(state));
+        buf_append_char(&line, '}');
+        fputs(buf_cstr(&line), stdout);
+        buf_release(&line);
+    } else {
         printf("%-60s %s\n", object, state);
+    }
     fflush(stdout);
     p->count++;
     p->created += strcmp(state, "created") == 0;
@@ -30,8 +38,8 @@ static enum exit_code exec(struct invocation *in)
     bool ok = services_open(&services, &in->settings, in->command->needs, &err) &&
               operate_init(&services, tell, &printer, NULL, &err);
     services_close(&services);
-    if (in->json && printer.count)
-        printf("]\n");
+    if (in->json)
+        puts(printer.count ? "]" : "[]");
     if (!ok)
         return command_failed(in, &err);
     if (!in->json)

@@ -72,8 +72,8 @@ static enum exit_code exec(struct invocation *in)
     if (!ok)
         return command_failed(in, &err);
     log_info(&main_log, LOG_MSG("Worker stopped"), LOG_INT("messages", totals.messages), LOG_INT("done", totals.done),
-             LOG_INT("retried", totals.retried), LOG_INT("rejected", totals.rejected),
-             LOG_INT("records", totals.records));
+             LOG_INT("expanded", totals.expanded), LOG_INT("retried", totals.retried),
+             LOG_INT("rejected", totals.rejected), LOG_INT("records", totals.records));
     return EXIT_OK;
 }
 

@@ -41,6 +41,8 @@ extern const struct command command_worker, command_dispatch, command_init, comm
     command_last_sync, command_config, command_schema;
 extern const struct command *const commands[]; /* ends with NULL */
 
+/* True for an option of the command that takes no value. */
+bool invocation_is_switch(const struct invocation *in, const char *name);
 /* Takes the option out of the words: its value, "" for a switch, NULL when absent. */
 const char *invocation_option(struct invocation *in, const char *name);
 /* Wrong use of the command: one line, with where to find help. Returns EXIT_USAGE. */

@@ -8,7 +8,7 @@ const struct command *const commands[] = {
     &command_schema, &command_config,   NULL,
 };
 
-static bool is_switch(const struct invocation *in, const char *name)
+bool invocation_is_switch(const struct invocation *in, const char *name)
 {
     for (const struct command_option *o = in->command->options; o && o->name; o++)
         if (strcmp(o->name, name) == 0)
@@ -36,7 +36,7 @@ const char *invocation_option(struct invocation *in, const char *name)
         }
         if (word[len] != '\0')
             continue;
-        if (is_switch(in, name)) {
+        if (invocation_is_switch(in, name)) {
             remove_words(in, i, 1);
             return "";
         }

@@ -67,6 +67,10 @@ static bool check_options(const struct invocation *in)
             usage_error(in, "unknown option '%s'", name);
             return false;
         }
+        if (head.len < strlen(in->argv[i]) && invocation_is_switch(in, name)) {
+            usage_error(in, "option '%s' takes no value", name);
+            return false;
+        }
     }
     return true;
 }
@@ -85,6 +89,10 @@ static enum exit_code run_with_settings(struct invocation *in)
         code = in->command->exec(in);
     }
     settings_release(&in->settings);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "st-ingestor %s: could not write to standard output\n", in->command->name);
+        return code == EXIT_OK ? EXIT_FAILED : code;
+    }
     return code;
 }
 

@@ -6,21 +6,21 @@
 #include "base/clock.h"
 #include "base/timestamp.h"
 #include "base/uuid.h"
+#include "plan.h"
 
 /* 1970-01-01 was a Thursday. */
-static bool is_full_sync_day(const struct settings *s)
+static bool is_full_sync_day(const struct settings *s, int64_t now_us)
 {
     static const char *const days[] = {"thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday"};
-    return strcmp(days[timestamp_to_days(clock_wall_us()) % 7], s->full_sync_day) == 0;
+    return strcmp(days[timestamp_to_days(now_us) % 7], s->full_sync_day) == 0;
 }
 
-/* "entity" stands for the entity's own syncMode, "auto" for full on the full-sync day and the syncMode on others. */
-static bool resolve_mode(const struct settings *s, const struct entity_settings *entity, const char *wanted,
-                         enum task_mode *ret, struct error *err)
+bool plan_mode(const struct settings *s, const struct entity_settings *entity, const char *wanted, int64_t now_us,
+               enum task_mode *ret, struct error *err)
 {
     const char *name = wanted ? wanted : s->default_mode;
     if (strcmp(name, "auto") == 0)
-        name = is_full_sync_day(s) ? "full" : entity->sync_mode;
+        name = is_full_sync_day(s, now_us) ? "full" : entity->sync_mode;
     if (strcmp(name, "entity") == 0)
         name = entity->sync_mode;
     if (!task_mode_parse(name, ret) || (*ret != TASK_INCREMENTAL && *ret != TASK_FULL))
@@ -29,20 +29,15 @@ static bool resolve_mode(const struct settings *s, const struct entity_settings 
     return true;
 }
 
-struct plan {
-    struct dispatched *items;
-    size_t count;
-};
-
 static bool add_entity(struct plan *plan, const struct settings *s, const struct dispatch_request *request,
-                       const char *name, struct error *err)
+                       const char *name, int64_t now_us, struct error *err)
 {
     char uuid[UUID_TEXT_SIZE];
     struct dispatched *item = &plan->items[plan->count];
     *item = (struct dispatched){.task = {.tenant = request->tenant}};
     snprintf(item->task.entity, sizeof item->task.entity, "%s", name);
     if (!task_check(&item->task, s, err) ||
-        !resolve_mode(s, settings_entity(s, name), request->mode, &item->task.mode, err))
+        !plan_mode(s, settings_entity(s, item->task.entity), request->mode, now_us, &item->task.mode, err))
         return false;
     uuid_generate(uuid);
     snprintf(item->task.task_id, sizeof item->task.task_id, "%s", uuid);
@@ -63,7 +58,7 @@ static int by_priority(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-static bool add_all(struct plan *plan, const struct settings *s, const struct dispatch_request *request,
+static bool add_all(struct plan *plan, const struct settings *s, const struct dispatch_request *request, int64_t now_us,
                     struct error *err)
 {
     const struct entity_settings *order[REGISTRY_MAX_ENTITIES];
@@ -73,18 +68,20 @@ static bool add_all(struct plan *plan, const struct settings *s, const struct di
             order[count++] = &s->entities[i];
     qsort(order, count, sizeof order[0], by_priority);
     for (size_t i = 0; i < count; i++)
-        if (!add_entity(plan, s, request, order[i]->entity->name, err))
+        if (!add_entity(plan, s, request, order[i]->entity->name, now_us, err))
             return false;
     return true;
 }
 
-static bool make_plan(struct plan *plan, const struct settings *s, const struct dispatch_request *request,
-                      struct error *err)
+bool plan_make(struct plan *plan, const struct settings *s, const struct dispatch_request *request, int64_t now_us,
+               struct error *err)
 {
+    *plan = (struct plan){0};
     plan->items = xcalloc(request->entity_count + s->entity_count + 1, sizeof plan->items[0]);
     for (size_t i = 0; i < request->entity_count; i++) {
         const char *name = request->entities[i];
-        bool ok = strcmp(name, "all") == 0 ? add_all(plan, s, request, err) : add_entity(plan, s, request, name, err);
+        bool ok = strcmp(name, "all") == 0 ? add_all(plan, s, request, now_us, err)
+                                           : add_entity(plan, s, request, name, now_us, err);
         if (!ok)
             return false;
     }
@@ -120,7 +117,8 @@ bool dispatch_publish(struct services *services, const struct dispatch_request *
                       size_t *ret_count, struct cancel *cancel, struct error *err)
 {
     struct plan plan = {0};
-    if (!make_plan(&plan, services->settings, request, err) || !publish(services, &plan, cancel, err)) {
+    if (!plan_make(&plan, services->settings, request, clock_wall_us(), err) ||
+        !publish(services, &plan, cancel, err)) {
         free(plan.items);
         return false;
     }

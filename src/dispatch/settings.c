@@ -9,34 +9,73 @@
 
 enum { CONFIG_MAX_BYTES = 4 << 20, TENANT_ID_MAX = 19 };
 
+struct cron_range {
+    int min, max;
+};
+
+/* "*", "5", "1-5", each with an optional "/2", as bits. */
+static bool add_cron_item(struct slice item, const struct cron_range *range, uint64_t *bits)
+{
+    int64_t from = range->min, to = range->max, every = 1;
+    bool has_step = memchr(item.ptr ? item.ptr : "", '/', item.len) != NULL;
+    struct slice step = item, value = slice_cut(&step, '/');
+    if (has_step && (!slice_to_int64(step, &every) || every < 1))
+        return false;
+    if (!slice_eq_str(value, "*")) {
+        bool has_end = memchr(value.ptr ? value.ptr : "", '-', value.len) != NULL;
+        struct slice last = value, first = slice_cut(&last, '-');
+        if (!slice_to_int64(first, &from) || (has_end && !slice_to_int64(last, &to)))
+            return false;
+        if (!has_end)
+            to = has_step ? range->max : from;
+    }
+    if (from < range->min || to > range->max || from > to)
+        return false;
+    for (int64_t at = from; at <= to; at += every < 64 ? every : 64)
+        *bits |= UINT64_C(1) << at;
+    return true;
+}
+
+static bool read_cron_field(struct slice field, const struct cron_range *range, uint64_t *bits)
+{
+    bool more = true;
+    *bits = 0;
+    while (more) {
+        more = memchr(field.ptr, ',', field.len) != NULL;
+        struct slice item = slice_cut(&field, ',');
+        if (item.len == 0 || !add_cron_item(item, range, bits))
+            return false;
+    }
+    return true;
+}
+
+/* Is there a day of the month in one of the months? February's 29th counts. */
+static bool day_exists(uint64_t days, uint64_t months)
+{
+    static const int last[] = {0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    for (int month = 1; month <= 12; month++)
+        if (months >> month & 1 && days & ((UINT64_C(2) << last[month]) - 1))
+            return true;
+    return false;
+}
+
 bool settings_is_cron(const char *text)
 {
-    static const struct {
-        int min, max;
-    } ranges[] = {{0, 59}, {0, 23}, {1, 31}, {1, 12}, {0, 7}};
+    enum { DAY = 2, MONTH = 3, WEEKDAY = 4, FIELDS = 5 };
+    static const struct cron_range ranges[FIELDS] = {{0, 59}, {0, 23}, {1, 31}, {1, 12}, {0, 7}};
     struct slice rest = slice_trim(slice_str(text));
-    size_t field = 0;
-    for (; rest.len > 0; field++) {
-        struct slice part = slice_cut(&rest, ' ');
-        if (field >= sizeof ranges / sizeof ranges[0])
+    uint64_t bits[FIELDS];
+    size_t count = 0;
+    bool any_weekday = true;
+    for (; rest.len > 0; count++) {
+        struct slice field = slice_cut(&rest, ' ');
+        rest = slice_trim(rest);
+        if (count == FIELDS || field.len == 0 || !read_cron_field(field, &ranges[count], &bits[count]))
             return false;
-        while (part.len > 0) {
-            struct slice item = slice_cut(&part, ','), step = item, low;
-            int64_t a, b, every = 1;
-            low = slice_cut(&step, '/');
-            if (step.len > 0 && (!slice_to_int64(step, &every) || every < 1))
-                return false;
-            if (slice_eq_str(low, "*"))
-                continue;
-            struct slice high = low;
-            low = slice_cut(&high, '-');
-            if (!slice_to_int64(low, &a) || a < ranges[field].min || a > ranges[field].max)
-                return false;
-            if (high.len > 0 && (!slice_to_int64(high, &b) || b < a || b > ranges[field].max))
-                return false;
-        }
+        if (count == WEEKDAY)
+            any_weekday = slice_eq_str(field, "*");
     }
-    return field == sizeof ranges / sizeof ranges[0];
+    return count == FIELDS && (!any_weekday || day_exists(bits[DAY], bits[MONTH]));
 }
 
 static bool config_error(struct error *err, const struct settings *s, const char *place, const char *what)
@@ -67,14 +106,21 @@ static char *find_file(const char *given, const char *name)
     return xstrdup(name);
 }
 
-static bool known_path(const char *path)
+enum path_kind { PATH_UNKNOWN, PATH_SECTION, PATH_OPTION };
+
+static enum path_kind path_kind(const char *path)
 {
     for (size_t i = 0; i < settings_row_count(); i++) {
         const char *have = settings_rows[i].json_path;
-        if (have && strncmp(have, path, strlen(path)) == 0 && (have[strlen(path)] == '\0' || have[strlen(path)] == '.'))
-            return true;
+        size_t len = strlen(path);
+        if (!have || strncmp(have, path, len) != 0)
+            continue;
+        if (have[len] == '\0')
+            return PATH_OPTION;
+        if (have[len] == '.')
+            return PATH_SECTION;
     }
-    return false;
+    return PATH_UNKNOWN;
 }
 
 /* Refuses members that no option row has, at any depth. */
@@ -86,12 +132,23 @@ static bool check_members(const struct settings *s, struct json_object *obj, con
         snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] ? "." : "", name);
         if (!prefix[0] && (strcmp(name, "entities") == 0 || strcmp(name, "tenants") == 0))
             continue;
-        if (!known_path(path))
+        enum path_kind kind = path_kind(path);
+        bool object = json_object_is_type(value, json_type_object);
+        if (kind == PATH_UNKNOWN)
             return config_error(err, s, path, "is not a known option");
-        if (json_object_is_type(value, json_type_object) && !check_members(s, value, path, err))
+        if (kind == PATH_SECTION && !object && value)
+            return config_error(err, s, path, "must be an object");
+        if (object && !check_members(s, value, path, err))
             return false;
     }
     return true;
+}
+
+/* Absent or null is fine: the default holds. */
+static bool has_type(struct json_object *obj, const char *member, enum json_type type)
+{
+    struct json_object *at = json_at(obj, member);
+    return !at || json_object_is_type(at, type);
 }
 
 static bool load_entity(struct settings *s, struct entity_settings *e, struct json_object *obj, struct error *err)
@@ -108,12 +165,19 @@ static bool load_entity(struct settings *s, struct entity_settings *e, struct js
         if (!members[i])
             return config_error(err, s, place, "is not a known option");
     }
+    snprintf(place, sizeof place, "entities.%s", e->entity->name);
+    if (!has_type(obj, "enabled", json_type_boolean))
+        return config_error(err, s, place, "has an 'enabled' that is neither true nor false");
+    if (!has_type(obj, "syncMode", json_type_string) || !has_type(obj, "schedule", json_type_string) ||
+        !has_type(obj, "description", json_type_string))
+        return config_error(err, s, place, "has a syncMode, schedule or description that is not text");
+    if (!has_type(obj, "priority", json_type_int))
+        return config_error(err, s, place, "has a priority that is not a whole number");
     e->enabled = json_bool_at(obj, "enabled", true);
     e->sync_mode = json_text_at(obj, "syncMode", "incremental");
     e->schedule = json_text_at(obj, "schedule", "");
     e->priority = json_int_at(obj, "priority", 1);
     e->description = json_text_at(obj, "description", e->entity->description);
-    snprintf(place, sizeof place, "entities.%s", e->entity->name);
     if (strcmp(e->sync_mode, "incremental") != 0 && strcmp(e->sync_mode, "full") != 0)
         return config_error(err, s, place, "has a syncMode that is neither \"incremental\" nor \"full\"");
     if (e->schedule[0] && !settings_is_cron(e->schedule))
@@ -195,6 +259,37 @@ static bool check_tenant_members(const struct settings *s, struct json_object *o
     return true;
 }
 
+static bool is_variable_name(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_', digit = c >= '0' && c <= '9';
+        if (!letter && !(digit && i > 0))
+            return false;
+    }
+    return s.len > 0;
+}
+
+/* A secret that was written where its variable's name belongs must not show up in an error: no value is printed. */
+static bool check_tenant_texts(const struct settings *s, struct json_object *obj, const char *place, struct error *err)
+{
+    static const char *const names[] = {"clientIdEnv", "clientSecretEnv", "appKeyEnv"};
+    static const char *const urls[] = {"apiUrl", "authUrl"};
+    char at[96];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(at, sizeof at, "%s.%s", place, names[i]);
+        if (json_at(obj, names[i]) && !is_variable_name(slice_str(json_text_at(obj, names[i], ""))))
+            return config_error(err, s, at, "is not the name of an environment variable");
+    }
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        snprintf(at, sizeof at, "%s.%s", place, urls[i]);
+        if (json_at(obj, urls[i]) && !option_is_url(slice_str(json_text_at(obj, urls[i], ""))))
+            return config_error(err, s, at,
+                                "is neither an https:// address nor an http:// one on this machine's loopback");
+    }
+    return true;
+}
+
 static bool load_tenant(struct settings *s, struct json_object *obj, size_t index, struct error *err)
 {
     struct tenant_settings *t = &s->tenants[s->tenant_count];
@@ -208,8 +303,10 @@ static bool load_tenant(struct settings *s, struct json_object *obj, size_t inde
     if (settings_tenant(s, t->id))
         return config_error(err, s, place, "has an id that stands in the list already");
     t->rate_per_second = json_int_at(obj, "rateLimitPerSecond", 0);
-    if (t->rate_per_second < 0 || t->rate_per_second > 60)
-        return config_error(err, s, place, "has a rateLimitPerSecond outside 1 to 60");
+    if (json_at(obj, "rateLimitPerSecond") && (t->rate_per_second < 1 || t->rate_per_second > 60))
+        return config_error(err, s, place, "has a rateLimitPerSecond that is not a whole number from 1 to 60");
+    if (!check_tenant_texts(s, obj, place, err))
+        return false;
     s->tenant_count++;
     t->name = copy_or_null(json_text_at(obj, "name", ""));
     t->api_url = copy_or_null(json_text_at(obj, "apiUrl", ""));
@@ -278,11 +375,12 @@ static bool check_servicetitan(const struct settings *s, struct error *err)
     return true;
 }
 
-static bool load_options(struct settings *s, struct error *err)
+/* A file that the caller named must be there. */
+static bool load_options(struct settings *s, bool env_optional, struct error *err)
 {
     option_set_init(&s->options, settings_rows, settings_row_count(), s);
     return option_set_defaults(&s->options, err) && option_set_json(&s->options, s->config, s->config_path, err) &&
-           option_set_env_file(&s->options, s->env_path, true, err) && option_set_environment(&s->options, err);
+           option_set_env_file(&s->options, s->env_path, env_optional, err) && option_set_environment(&s->options, err);
 }
 
 bool settings_load(struct settings *s, const struct settings_files *files, unsigned command, struct error *err)
@@ -296,7 +394,8 @@ bool settings_load(struct settings *s, const struct settings_files *files, unsig
         return false;
     if (!json_object_is_type(s->config, json_type_object))
         return config_error(err, s, "the file", "must hold an object");
-    if (!check_members(s, s->config, "", err) || !load_options(s, err) || !option_set_check(&s->options, command, err))
+    if (!check_members(s, s->config, "", err) || !load_options(s, !files->env, err) ||
+        !option_set_check(&s->options, command, err))
         return false;
     s->registry = registry_load(s->registry_path, err);
     if (!s->registry)

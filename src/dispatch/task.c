@@ -65,14 +65,25 @@ static bool take_time(struct json_object *obj, const char *name, bool *ret_has, 
     return true;
 }
 
+/* Length of the longest prefix of at most `max` bytes that does not end inside a character. */
+static size_t utf8_prefix(const char *text, size_t max)
+{
+    size_t len = strnlen(text, max + 1);
+    if (len <= max)
+        return len;
+    for (len = max; len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80;)
+        len--;
+    return len;
+}
+
 static bool take_tenant(struct json_object *obj, struct task *task, struct error *err)
 {
     struct json_object *at = json_at(obj, "tenant");
     int64_t id = at ? json_int_at(obj, "tenant", 0) : 0;
     if (at && id <= 0)
         return error_set(err, ERROR_PERMANENT, "bad_tenant",
-                         "the message's 'tenant' is \"%.40s\": a positive number is needed",
-                         json_object_get_string(at));
+                         "the message's 'tenant' is \"%.*s\": a positive number is needed",
+                         (int)utf8_prefix(json_object_get_string(at), 40), json_object_get_string(at));
     task->tenant = id;
     return true;
 }
@@ -170,13 +181,30 @@ static int by_priority(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* The single task's id: the group's, with entity and tenant, so that a redelivered group makes the same ids again. */
+static uint64_t fnv1a(const char *text)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return hash;
+}
+
+/* The single task's id: the group's, with entity and tenant, so that a redelivered group makes the same ids again. A full
+ * task is done when its id has succeeded before: where the parts do not fit whole, a hash keeps different ids apart. */
 static void derive_id(const struct task *group, struct task *single)
 {
+    enum { ID_KEEP = 36, ENTITY_KEEP = 32 };
+    char whole[TASK_ID_SIZE + TASK_ENTITY_SIZE + 32];
     if (!group->task_id[0])
         return;
-    snprintf(single->task_id, sizeof single->task_id, "%.60s/%.40s/%lld", group->task_id, single->entity,
-             (long long)single->tenant);
+    int len = snprintf(whole, sizeof whole, "%s/%s/%lld", group->task_id, single->entity, (long long)single->tenant);
+    if ((size_t)len < sizeof single->task_id) {
+        memcpy(single->task_id, whole, (size_t)len + 1);
+        return;
+    }
+    snprintf(single->task_id, sizeof single->task_id, "%.*s~%016llx/%.*s/%lld",
+             (int)utf8_prefix(group->task_id, ID_KEEP), group->task_id, (unsigned long long)fnv1a(whole),
+             (int)utf8_prefix(single->entity, ENTITY_KEEP), single->entity, (long long)single->tenant);
 }
 
 static bool expand_entity(const struct task *group, const struct entity_settings *entity,

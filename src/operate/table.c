@@ -11,6 +11,25 @@ static bool is_type(const struct bq_result *r, size_t column, const char *type)
     return strcmp(r->types[column], type) == 0;
 }
 
+static bool is_time(const char *text, int64_t *ret_us)
+{
+    return slice_to_int64(slice_str(text), ret_us) && *ret_us >= TIMESTAMP_MIN_US && *ret_us <= TIMESTAMP_MAX_US;
+}
+
+/* One line, and nothing that steers a terminal: error messages may quote foreign bytes. */
+static void append_printable(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
+        if (c == 0xC2 && next >= 0x80 && next < 0xA0) { /* a C1 control in UTF-8 */
+            buf_append_char(out, ' ');
+            text++;
+        } else {
+            buf_append_char(out, c < 0x20 || c == 0x7F ? ' ' : (char)c);
+        }
+    }
+}
+
 /* The cell as people read it; times come as microseconds. */
 static void cell_text(struct buf *out, const struct bq_result *r, size_t row, size_t column)
 {
@@ -19,10 +38,10 @@ static void cell_text(struct buf *out, const struct bq_result *r, size_t row, si
     buf_clear(out);
     if (!text)
         buf_append_char(out, '-');
-    else if (is_type(r, column, "TIMESTAMP") && slice_to_int64(slice_str(text), &us))
+    else if (is_type(r, column, "TIMESTAMP") && is_time(text, &us))
         timestamp_format(out, us, 0);
     else
-        buf_append_str(out, text);
+        append_printable(out, text);
 }
 
 static size_t characters(struct slice s)
@@ -88,6 +107,11 @@ void table_print(struct buf *out, const struct bq_result *r)
     buf_release(&text);
 }
 
+static bool is_bool(const struct bq_result *r, size_t column, const char *text)
+{
+    return is_type(r, column, "BOOLEAN") && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0);
+}
+
 static void put_json_cell(struct buf *out, const struct bq_result *r, size_t row, size_t column)
 {
     const char *text = r->cells[row][column];
@@ -95,9 +119,9 @@ static void put_json_cell(struct buf *out, const struct bq_result *r, size_t row
     int64_t number;
     if (!text)
         buf_append_str(out, "null");
-    else if (is_type(r, column, "TIMESTAMP") && slice_to_int64(slice_str(text), &number))
+    else if (is_type(r, column, "TIMESTAMP") && is_time(text, &number))
         buf_append_json_string(out, slice_str(timestamp_text(stamp, number, 3)));
-    else if (is_type(r, column, "INTEGER") || is_type(r, column, "BOOLEAN"))
+    else if ((is_type(r, column, "INTEGER") && slice_to_int64(slice_str(text), &number)) || is_bool(r, column, text))
         buf_append_str(out, text);
     else
         buf_append_json_string(out, slice_str(text));

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 
 /* Consecutive accepted fetches make one range; fetches that were given up leave gaps. */
-static struct event_staged_fetches *fetch_ranges(const struct run *run, size_t *ret_count)
+struct event_staged_fetches *merge_fetch_ranges(const struct run *run, size_t *ret_count)
 {
     const struct stage *stage = &run->stage;
     struct event_staged_fetches *ranges = xcalloc(stage->accepted_count, sizeof *ranges);
@@ -25,7 +25,7 @@ static struct event_staged_fetches *fetch_ranges(const struct run *run, size_t *
 static bool announce(struct run *run, struct error *err)
 {
     size_t count;
-    struct event_staged_fetches *ranges = fetch_ranges(run, &count);
+    struct event_staged_fetches *ranges = merge_fetch_ranges(run, &count);
     const struct event_staged event = {
         .run_id = run->run_id,
         .task_id = run->message->task_id,

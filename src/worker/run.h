@@ -99,6 +99,11 @@ void stage_add_group_day(struct run *run, int32_t day);
 bool stage_check_quarantine(struct run *run,
                             struct error *err) MUST_CHECK; /* too many bad records: the schema is broken */
 
+/* Every accepted fetch has as many distinct rows in the stage as it brought. */
+bool stage_compare(const struct run *run, const struct stage_check *check, struct error *err) MUST_CHECK;
+/* merge.c: the accepted fetches, sorted by stage_verify, as ranges; free with free(). */
+struct event_staged_fetches *merge_fetch_ranges(const struct run *run, size_t *ret_count);
+
 /* row.c: one fetch's records on their way into the stage. */
 enum row_choice { ROW_ALL, ROW_WITH_ID /* note the days of the others */, ROW_WITHOUT_ID, ROW_WITHOUT_MODIFIED };
 struct fetch_index *fetch_index_new(void); /* outlives all rows that its fetches have added */

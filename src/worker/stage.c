@@ -133,7 +133,7 @@ static int64_t rows_found(const struct stage_check *check, int64_t fetch_id)
     return 0;
 }
 
-static bool compare(const struct run *run, const struct stage_check *check, struct error *err)
+bool stage_compare(const struct run *run, const struct stage_check *check, struct error *err)
 {
     for (size_t i = 0; i < run->stage.accepted_count; i++) {
         const struct accepted_fetch *fetch = &run->stage.accepted[i];
@@ -156,7 +156,7 @@ bool stage_verify(struct run *run, struct error *err)
     if (!warehouse_verify_stage(&run->env->services->warehouse, run->entity, run->run_id,
                                 run->started_us - STAGE_CLOCK_MARGIN_US, &check, run->cancel, err))
         return error_prefix(err, "verifying the stage");
-    bool ok = compare(run, &check, err);
+    bool ok = stage_compare(run, &check, err);
     run->staged_min_us = check.staged_min_us;
     run->staged_max_us = check.staged_max_us;
     run->staged_bytes = check.bytes;

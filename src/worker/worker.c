@@ -20,9 +20,9 @@ enum {
     READERS_MAX = 16,
     MAX_OUTSTANDING_BYTES = 16 << 20,
     DRAIN_IDLE_MS = 3000,
-    RETRY_MIN_S = 10, /* the subscriptions' retry policy: a message that was given back comes again after this, */
+    RETRY_MIN_S = 10,  /* the subscriptions' retry policy: a message that was given back comes again after this, */
     RETRY_MAX_S = 600, /* twice as late each time, at most this late */
-    POLL_MS = 250, /* how often waiting messages are looked at again: breakers change state by time alone */
+    POLL_MS = 250,     /* how often waiting messages are looked at again: breakers change state by time alone */
 };
 
 struct slot {

@@ -67,7 +67,7 @@ static void later_sources_stand_over_earlier_ones(void **state)
     struct json_object *json =
         json_parse(SLICE_LIT("{\"a\":{\"name\":\"from-json\",\"days\":9,\"flag\":true,\"mode\":\"fast\"}}"), "t", &err);
     FILE *file = fopen("env", "w");
-    fputs("# comment\n\nexport T_DAYS='11'\nT_KEY=\"k=1\" \nOTHER=x\nT_MODE=slow", file);
+    fputs("# comment\n\nexport T_DAYS='11'\nT_KEY=\"k=1\" \nOTHER=x\nT_MODE=slow\nT_NAME=\nT_FLAG=\n", file);
     fclose(file);
     clear_environment();
     setenv("T_DAYS", "12", 1);
@@ -105,6 +105,10 @@ static void bad_values_say_which_where_and_what_is_allowed(void **state)
         {"T_URL", "http://example.com/", "https://"},
         {"T_URL", "ftp://x", "https://"},
         {"T_URL", "http://127.0.0.1.example.com", "https://"},
+        {"T_URL", "http://127.0.0.1:1@example.com", "https://"},
+        {"T_URL", "http://[::1]@example.com", "https://"},
+        {"T_URL", "http://[::1].example.com", "https://"},
+        {"T_URL", "https://me:password@example.com", "https://"},
         {"T_HOST", "localhost", "host:port"},
         {"T_HOST", "h:0", "host:port"},
         {"T_HOST", "h:65536", "host:port"},

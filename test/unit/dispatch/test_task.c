@@ -30,6 +30,7 @@ static void messages_are_read_or_refused_with_a_code(void **state)
         {"{\"entity\":\"jobs\",\"tenant\":0}", "bad_tenant"},
         {"{\"entity\":\"jobs\",\"tenant\":\"x\"}", "bad_tenant"},
         {"{\"entity\":\"jobs\",\"tenant\":1.5}", "bad_tenant"},
+        {"{\"entity\":\"jobs\",\"tenant\":\"xéééééééééééééééééééééééé\"}", "bad_tenant"},
         {"{\"entity\":\"jobs\",\"mode\":\"full\",\"from\":\"2024-01-01\"}", "bad_window"},
         {"{\"entity\":\"jobs\",\"mode\":\"backfill\",\"from\":\"2024-01-01\"}", "bad_window"},
         {"{\"entity\":\"jobs\",\"mode\":\"backfill\",\"from\":\"2024-02-01\",\"to\":\"2024-02-01\"}", "bad_window"},
@@ -41,6 +42,7 @@ static void messages_are_read_or_refused_with_a_code(void **state)
         bool ok = task_parse(slice_str(cases[i].data), &task, &err);
         if (ok != (cases[i].code == NULL) || (!ok && strcmp(err.code, cases[i].code) != 0))
             fail_msg("%s: ok %d, code \"%s\": %s", cases[i].data, ok, err.code, err.message);
+        assert_true(slice_is_utf8(slice_str(err.message))); /* it becomes an attribute of the dead letter */
         assert_int_equal(err.class, ok ? ERROR_NONE : ERROR_PERMANENT);
     }
 }
@@ -131,6 +133,23 @@ static void groups_are_expanded_by_priority_without_disabled_entities(void **sta
     }
 }
 
+/* A full task is done when its id has succeeded before: ids that differ anywhere must stay different. */
+static void long_ids_stay_different(void **state)
+{
+    (void)state;
+    const struct settings settings = {.entities = entities, .entity_count = 3, .tenants = tenants, .tenant_count = 1};
+    struct task a = {.entity = "jobs"}, b = {.entity = "jobs"};
+    struct names first = {""}, again = {""}, other = {""};
+    memset(a.task_id, 'x', sizeof a.task_id - 1);
+    memset(b.task_id, 'x', sizeof b.task_id - 1);
+    b.task_id[sizeof b.task_id - 2] = 'y';
+    assert_true(task_expand(&a, &settings, note, &first) && task_expand(&a, &settings, note, &again) &&
+                task_expand(&b, &settings, note, &other));
+    assert_string_equal(first.text, again.text);
+    assert_string_not_equal(first.text, other.text);
+    assert_non_null(strstr(first.text, "/jobs/7 "));
+}
+
 static void what_is_not_configured_is_refused(void **state)
 {
     (void)state;
@@ -161,6 +180,12 @@ static void cron_fields_are_checked(void **state)
         {"0 2 0 * *", false},    {"0 2 * 13 *", false},
         {"0 2 * * 8", false},    {"*/0 * * * *", false},
         {"a * * * *", false},    {"5-1 * * * *", false},
+        {"0  2 * * *", true},    {"0  2 * *", false},
+        {"0, * * * *", false},   {",0 * * * *", false},
+        {"0/ * * * *", false},   {"1- * * * *", false},
+        {"5/20 * * * *", true},  {"*/99999999999 * * * *", true},
+        {"0 0 31 2 *", false},   {"0 0 31 4,6,9,11 *", false},
+        {"0 0 29 2 *", true},    {"0 0 31 2 1", true}, /* day of month or weekday */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         if (settings_is_cron(cases[i].text) != cases[i].ok)
@@ -174,6 +199,7 @@ int main(void)
         cmocka_unit_test(a_message_that_is_too_large_is_refused_unread),
         cmocka_unit_test(what_is_formatted_reads_back),
         cmocka_unit_test(groups_are_expanded_by_priority_without_disabled_entities),
+        cmocka_unit_test(long_ids_stay_different),
         cmocka_unit_test(what_is_not_configured_is_refused),
         cmocka_unit_test(cron_fields_are_checked),
     };

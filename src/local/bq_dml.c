@@ -133,7 +133,6 @@ static const char *merge_statement(struct exec *exec, const struct sql_merge *me
         else
             buf_append_str(&out, when->text);
     }
-    buf_append_str(&out, " RETURNING merge_action");
     return keep(exec, &out);
 }
 
@@ -158,21 +157,6 @@ static const char *double_match_text(struct exec *exec, const struct sql_merge *
 }
 
 /* ---- counting ---- */
-
-static void count_actions(duckdb_result *rows, struct engine_dml_stats *stats)
-{
-    duckdb_data_chunk chunk;
-    while ((chunk = duckdb_fetch_chunk(*rows)) != NULL) {
-        duckdb_string_t *data = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
-        for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) {
-            struct slice action = duck_string_at(data, i);
-            stats->inserted += action.len > 0 && action.ptr[0] == 'I';
-            stats->updated += action.len > 0 && action.ptr[0] == 'U';
-            stats->deleted += action.len > 0 && action.ptr[0] == 'D';
-        }
-        duckdb_destroy_data_chunk(&chunk);
-    }
-}
 
 static int64_t first_count(duckdb_result *rows)
 {
@@ -211,25 +195,87 @@ static bool refuse_double_match(struct exec *exec, const struct sql_statement *s
     return !twice;
 }
 
+static bool count_of(struct exec *exec, const struct sql_statement *stmt, const char *text, int64_t *ret,
+                     bool *conflict, struct error *err)
+{
+    duckdb_result rows;
+    if (!exec_text(exec, stmt, text, &rows, conflict, err))
+        return false;
+    *ret = first_count(&rows);
+    duckdb_destroy_result(&rows);
+    return true;
+}
+
+/* Source rows that match nothing and qualify for an INSERT; NULL when there is no DELETE clause, or no INSERT clause: then the
+ * table's growth tells. (DuckDB's RETURNING merge_action loses rows in 1.5.6 when several threads merge.) */
+static const char *count_inserts_text(struct exec *exec, const struct sql_merge *merge, const char *source)
+{
+    struct buf out = BUF_INIT;
+    size_t inserts = 0;
+    bool deletes = false;
+    buf_printf(&out, "SELECT count(*) FROM %s AS %s WHERE NOT EXISTS (SELECT 1 FROM %s AS %s WHERE %s) AND (", source,
+               merge->source_alias, merge->target, merge->target_alias, merge->on);
+    for (size_t i = 0; i < merge->when_count; i++) {
+        const struct sql_when *when = &merge->whens[i];
+        deletes = deletes || when->action == SQL_DO_DELETE;
+        if (when->kind == SQL_WHEN_NOT_MATCHED)
+            buf_printf(&out, "%s(%s)", inserts++ ? " OR " : "", when->condition ? when->condition : "TRUE");
+    }
+    buf_append_char(&out, ')');
+    const char *text = keep(exec, &out);
+    return inserts > 0 && deletes ? text : NULL;
+}
+
+static bool has_action(const struct sql_merge *merge, enum sql_when_action action)
+{
+    for (size_t i = 0; i < merge->when_count; i++)
+        if (merge->whens[i].action == action)
+            return true;
+    return false;
+}
+
+/* From the exact total of changed rows and the table's growth. */
+static void split_counts(const struct sql_merge *merge, int64_t changed, int64_t growth, int64_t inserts,
+                         struct engine_dml_stats *stats)
+{
+    bool deletes = has_action(merge, SQL_DO_DELETE);
+    if (inserts < 0)
+        inserts = deletes ? 0 : growth;
+    stats->inserted = inserts;
+    stats->deleted = inserts - growth;
+    stats->updated = changed - stats->inserted - stats->deleted;
+}
+
+/* The source as a table of its own; *ret_fields: its columns. */
+static bool make_source(struct exec *exec, const struct sql_statement *stmt, struct json_object **ret_fields,
+                        bool *conflict, struct error *err)
+{
+    struct buf text = BUF_INIT;
+    buf_printf(&text, "CREATE TEMP TABLE _merge_source AS SELECT * FROM %s AS %s", stmt->merge.source,
+               stmt->merge.source_alias);
+    const char *create = keep(exec, &text);
+    buf_printf(&text, "SELECT * FROM %s", SOURCE_TABLE);
+    const char *describe = keep(exec, &text);
+    return exec_text(exec, stmt, create, NULL, conflict, err) && exec_describe(exec, stmt, describe, ret_fields, err);
+}
+
 static bool attempt_merge(struct exec *exec, const struct sql_statement *stmt, struct engine_dml_stats *stats,
                           bool *conflict, struct error *err)
 {
     const struct sql_merge *merge = &stmt->merge;
-    struct buf text = BUF_INIT;
     struct json_object *fields = NULL;
-    duckdb_result rows;
-    buf_printf(&text, "CREATE TEMP TABLE _merge_source AS SELECT * FROM %s AS %s", merge->source, merge->source_alias);
-    const char *create = keep(exec, &text);
-    buf_printf(&text, "SELECT * FROM %s", SOURCE_TABLE);
-    const char *describe = keep(exec, &text);
-    bool ok = exec_text(exec, stmt, create, NULL, conflict, err) && exec_describe(exec, stmt, describe, &fields, err);
+    struct buf text = BUF_INIT;
+    int64_t before, after, changed, inserts = -1;
+    buf_printf(&text, "SELECT count(*) FROM %s", merge->target);
+    const char *size = keep(exec, &text), *count_inserts = count_inserts_text(exec, merge, SOURCE_TABLE);
+    bool ok = make_source(exec, stmt, &fields, conflict, err) && count_of(exec, stmt, size, &before, conflict, err);
     ok = ok && refuse_double_match(exec, stmt, double_match_text(exec, merge, SOURCE_TABLE), conflict, err);
-    ok = ok && exec_text(exec, stmt, merge_statement(exec, merge, SOURCE_TABLE, fields), &rows, conflict, err);
-    if (ok) {
-        count_actions(&rows, stats);
-        duckdb_destroy_result(&rows);
-        ok = exec_text(exec, stmt, "DROP TABLE temp.main._merge_source", NULL, conflict, err);
-    }
+    ok = ok && (!count_inserts || count_of(exec, stmt, count_inserts, &inserts, conflict, err));
+    ok = ok && count_of(exec, stmt, merge_statement(exec, merge, SOURCE_TABLE, fields), &changed, conflict, err);
+    ok = ok && count_of(exec, stmt, size, &after, conflict, err);
+    ok = ok && exec_text(exec, stmt, "DROP TABLE temp.main._merge_source", NULL, conflict, err);
+    if (ok)
+        split_counts(merge, changed, after - before, inserts, stats);
     json_object_put(fields);
     return ok;
 }

@@ -186,6 +186,26 @@ static void test_merge(void **state)
     expect(engine, "TRUNCATE TABLE m.t", "+0 ~0 -3");
 }
 
+/* Enough rows for several threads: DuckDB's own counts per action were short there. */
+static void test_merge_counts_many(void **state)
+{
+    (void)state;
+    expect(engine, "CREATE SCHEMA many; CREATE TABLE many.t (k INT64, v INT64, l ARRAY<INT64>)", "");
+    expect(engine, "INSERT many.t SELECT x, 0, [x] FROM UNNEST(GENERATE_ARRAY(1, 600000)) AS x", "+600000 ~0 -0");
+    expect(engine,
+           "MERGE many.t T USING (SELECT x FROM UNNEST(GENERATE_ARRAY(300001, 900000)) AS x) S ON T.k = S.x WHEN "
+           "MATCHED THEN UPDATE "
+           "SET v = 1, l = [S.x, 1] WHEN NOT MATCHED THEN INSERT (k) VALUES (S.x)",
+           "+300000 ~300000 -0");
+    expect(engine,
+           "MERGE many.t T USING (SELECT x FROM UNNEST(GENERATE_ARRAY(800001, 1000000)) AS x) S ON T.k = S.x WHEN "
+           "MATCHED AND S.x > "
+           "850000 THEN UPDATE SET v = 2 WHEN MATCHED THEN DELETE WHEN NOT MATCHED AND S.x < 950001 THEN INSERT (k) "
+           "VALUES (S.x)",
+           "+50000 ~50000 -50000");
+    expect(engine, "SELECT COUNT(*), SUM(v), SUM(ARRAY_LENGTH(l)) FROM many.t", "(\"900000\",\"400000\",\"900000\")");
+}
+
 /* The statement that the product sends (design 7). */
 static void test_product_merge(void **state)
 {
@@ -583,6 +603,7 @@ int main(void)
         cmocka_unit_test(test_catalog),
         cmocka_unit_test(test_ddl),
         cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_merge_counts_many),
         cmocka_unit_test(test_product_merge),
         cmocka_unit_test(test_brief_queries),
         cmocka_unit_test(test_insert_only_merges_double),

@@ -158,6 +158,7 @@ lint: ## format, layers, headers that compile alone, banned functions, sizes, ge
 	@test/lint/banned.py
 	@$(MAKE) --no-print-directory $(PROTO_H)
 	@test/lint/headers.sh $(CC) $(CPPFLAGS) -std=c11 $(WARN)
+	@$(MAKE) --no-print-directory $(B)/st-ingestor
 	@test/lint/docs.sh $(B)
 format: ## give all sources their form
 	@find src test include -name '*.[ch]' -not -path '*/node_modules/*' -print0 | xargs -0 clang-format -i

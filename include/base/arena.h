@@ -8,9 +8,9 @@
 
 struct arena;
 
-struct arena *arena_new(size_t block_bytes); /* 0 = 16 KiB blocks */
-void arena_free(struct arena *arena);        /* NULL is fine */
-void arena_clear(struct arena *arena);       /* forgets all allocations, keeps one block */
+struct arena *arena_new(size_t block_bytes);         /* 0 = 16 KiB blocks */
+void arena_free(struct arena *arena);                /* NULL is fine */
+void arena_clear(struct arena *arena);               /* forgets all allocations, keeps one block */
 void *arena_alloc(struct arena *arena, size_t size); /* 16-byte aligned, not zeroed */
 void *arena_zalloc(struct arena *arena, size_t size);
 char *arena_strdup(struct arena *arena, struct slice s); /* NUL-terminated copy */

@@ -15,9 +15,14 @@ struct buf {
 
 #define BUF_INIT ((struct buf){NULL, 0, 0})
 
-void buf_release(struct buf *b);                       /* frees; the buf is BUF_INIT again */
-static inline void buf_clear(struct buf *b) { b->len = 0; if (b->ptr) b->ptr[0] = '\0'; }
-void buf_reserve(struct buf *b, size_t more);          /* room for `more` further bytes */
+void buf_release(struct buf *b); /* frees; the buf is BUF_INIT again */
+static inline void buf_clear(struct buf *b)
+{
+    b->len = 0;
+    if (b->ptr)
+        b->ptr[0] = '\0';
+}
+void buf_reserve(struct buf *b, size_t more); /* room for `more` further bytes */
 void buf_append(struct buf *b, const void *ptr, size_t len);
 void buf_append_slice(struct buf *b, struct slice s);
 void buf_append_str(struct buf *b, const char *text);
@@ -28,9 +33,15 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list args) PRINTF_LIKE(2, 0)
 void buf_append_json_string(struct buf *b, struct slice s);
 /* Percent-encodes everything but RFC 3986 unreserved characters. */
 void buf_append_url_escaped(struct buf *b, struct slice s);
-static inline struct slice buf_slice(const struct buf *b) { return slice_of(b->ptr, b->len); }
+static inline struct slice buf_slice(const struct buf *b)
+{
+    return slice_of(b->ptr, b->len);
+}
 /* "" for an empty buf; valid until the next append. */
-static inline const char *buf_cstr(const struct buf *b) { return b->ptr ? b->ptr : ""; }
+static inline const char *buf_cstr(const struct buf *b)
+{
+    return b->ptr ? b->ptr : "";
+}
 /* Hands the bytes to the caller (free with free()); the buf is empty again. Never NULL. */
 char *buf_detach(struct buf *b);
 

@@ -14,7 +14,7 @@
 int64_t clock_wall_us(void); /* microseconds since 1970-01-01T00:00:00Z */
 int64_t clock_mono_ms(void); /* never goes back; the base of all deadlines */
 int64_t clock_mono_us(void);
-double clock_scale(void);    /* 1.0 unless a test says otherwise */
+double clock_scale(void); /* 1.0 unless a test says otherwise */
 
 /* Waits on cond until the deadline (clock_mono_ms); false when it passed. The condition must have been
  * made by clock_cond_init. Spurious wake-ups return true: callers loop on their own predicate. */

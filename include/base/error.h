@@ -37,9 +37,9 @@ enum { ERROR_CODE_SIZE = 48, ERROR_MESSAGE_SIZE = 640 };
 struct error {
     enum error_class class;
     enum error_effect effect;
-    int64_t wait_ms;              /* ERROR_THROTTLED: how long the other side asks to wait; else 0 */
-    int status;                   /* HTTP status or gRPC code the error came from; 0 = none */
-    char code[ERROR_CODE_SIZE];   /* short stable token: "http_503", "invalidQuery", "config_value" */
+    int64_t wait_ms;            /* ERROR_THROTTLED: how long the other side asks to wait; else 0 */
+    int status;                 /* HTTP status or gRPC code the error came from; 0 = none */
+    char code[ERROR_CODE_SIZE]; /* short stable token: "http_503", "invalidQuery", "config_value" */
     char message[ERROR_MESSAGE_SIZE];
 };
 

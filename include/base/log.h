@@ -17,12 +17,12 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 
 /* Who speaks. Borrowed strings that must live as long as the context; NULL ones are left out. */
 struct log_context {
-    const char *context;     /* "v2-ingestor:ingestor:jobs" */
-    const char *run_id;      /* runId */
-    const char *task_id;     /* taskId */
-    const char *entity;      /* entityType */
-    const char *mode;        /* mode */
-    int64_t tenant;          /* tenantId; 0 = left out */
+    const char *context; /* "v2-ingestor:ingestor:jobs" */
+    const char *run_id;  /* runId */
+    const char *task_id; /* taskId */
+    const char *entity;  /* entityType */
+    const char *mode;    /* mode */
+    int64_t tenant;      /* tenantId; 0 = left out */
 };
 
 enum log_kind { LOG_KIND_MESSAGE, LOG_KIND_STRING, LOG_KIND_INT, LOG_KIND_BOOL, LOG_KIND_TIME_US, LOG_KIND_ERROR };
@@ -56,9 +56,9 @@ void log_write(enum log_level level, const struct log_context *ctx, const struct
 #define log_error(ctx, ...) log_at(LOG_LEVEL_ERROR, ctx, __VA_ARGS__)
 
 bool log_enabled(enum log_level level);
-void log_set_level(enum log_level level); /* default INFO */
+void log_set_level(enum log_level level);                    /* default INFO */
 bool log_level_parse(const char *text, enum log_level *ret); /* debug info warn error fatal, any case */
-void log_set_fd(int fd);                  /* default 2 */
-uint64_t log_count(enum log_level level); /* lines written so far, for metrics and tests */
+void log_set_fd(int fd);                                     /* default 2 */
+uint64_t log_count(enum log_level level);                    /* lines written so far, for metrics and tests */
 
 #endif

@@ -11,36 +11,36 @@
 #include "base/secret.h"
 
 enum option_type {
-    OPTION_STRING,   /* const char * */
-    OPTION_INT,      /* int64_t, within min..max */
-    OPTION_CHOICE,   /* const char *, one of choices ("a|b|c") */
-    OPTION_URL,      /* const char *, https anywhere or http on loopback */
-    OPTION_HOST_PORT,/* const char *, "host:port" */
-    OPTION_NAME,     /* const char *, letters, digits, '_', '-' and '.', 1..255 */
-    OPTION_BOOL,     /* bool */
-    OPTION_SECRET,   /* struct secret * */
+    OPTION_STRING,    /* const char * */
+    OPTION_INT,       /* int64_t, within min..max */
+    OPTION_CHOICE,    /* const char *, one of choices ("a|b|c") */
+    OPTION_URL,       /* const char *, https anywhere or http on loopback */
+    OPTION_HOST_PORT, /* const char *, "host:port" */
+    OPTION_NAME,      /* const char *, letters, digits, '_', '-' and '.', 1..255 */
+    OPTION_BOOL,      /* bool */
+    OPTION_SECRET,    /* struct secret * */
 };
 
 struct option_row {
-    const char *env;          /* "LOOKBACK_DAYS"; NULL: from the JSON file only */
-    const char *json_path;    /* "sync.lookbackDays"; NULL: from the environment only */
+    const char *env;       /* "LOOKBACK_DAYS"; NULL: from the JSON file only */
+    const char *json_path; /* "sync.lookbackDays"; NULL: from the environment only */
     enum option_type type;
-    size_t offset;            /* of the value in the settings struct */
-    const char *fallback;     /* default as text; NULL: empty */
-    int64_t min, max;         /* OPTION_INT */
-    const char *choices;      /* OPTION_CHOICE */
-    unsigned needed_by;       /* bits of the commands that cannot do without it */
-    const char *section;      /* heading in help, sample file and README */
-    const char *text;         /* what it does, one sentence */
+    size_t offset;        /* of the value in the settings struct */
+    const char *fallback; /* default as text; NULL: empty */
+    int64_t min, max;     /* OPTION_INT */
+    const char *choices;  /* OPTION_CHOICE */
+    unsigned needed_by;   /* bits of the commands that cannot do without it */
+    const char *section;  /* heading in help, sample file and README */
+    const char *text;     /* what it does, one sentence */
 };
 
-struct option_set {           /* values and the memory behind them */
+struct option_set { /* values and the memory behind them */
     const struct option_row *rows;
     size_t count;
-    void *values;             /* the settings struct */
-    struct buf *owned;        /* one text per row; freed by option_set_release */
-    const char **origin;      /* where each value came from: "default", a file's path, "environment" */
-    bool *given;              /* false: the default */
+    void *values;        /* the settings struct */
+    struct buf *owned;   /* one text per row; freed by option_set_release */
+    const char **origin; /* where each value came from: "default", a file's path, "environment" */
+    bool *given;         /* false: the default */
 };
 
 void option_set_init(struct option_set *set, const struct option_row *rows, size_t count, void *values);
@@ -61,9 +61,9 @@ bool option_is_url(struct slice text);
 /* A further variable of the .env file or the environment (for secrets whose names are in the config). NULL when unset. The caller owns it. */
 struct secret *option_secret_named(const char *name, const char *env_file);
 
-void option_help(struct buf *out, const struct option_row *rows, size_t count);        /* for --help */
-void option_sample_env(struct buf *out, const struct option_row *rows, size_t count);  /* .env.example */
-void option_markdown(struct buf *out, const struct option_row *rows, size_t count);    /* README table */
+void option_help(struct buf *out, const struct option_row *rows, size_t count);       /* for --help */
+void option_sample_env(struct buf *out, const struct option_row *rows, size_t count); /* .env.example */
+void option_markdown(struct buf *out, const struct option_row *rows, size_t count);   /* README table */
 /* "NAME  value  (origin)"; secrets as "set" or "not set". */
 void option_show(struct buf *out, const struct option_set *set);
 

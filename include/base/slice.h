@@ -17,17 +17,26 @@ struct slice {
 /* For printf("%.*s", SLICE_ARG(s)). */
 #define SLICE_ARG(s) (int)(s).len, ((s).ptr ? (s).ptr : "")
 
-static inline struct slice slice_of(const void *ptr, size_t len) { return (struct slice){ptr, len}; }
-static inline struct slice slice_str(const char *text) { return (struct slice){text, text ? strlen(text) : 0}; }
+static inline struct slice slice_of(const void *ptr, size_t len)
+{
+    return (struct slice){ptr, len};
+}
+static inline struct slice slice_str(const char *text)
+{
+    return (struct slice){text, text ? strlen(text) : 0};
+}
 static inline bool slice_eq(struct slice a, struct slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
-static inline bool slice_eq_str(struct slice a, const char *text) { return slice_eq(a, slice_str(text)); }
+static inline bool slice_eq_str(struct slice a, const char *text)
+{
+    return slice_eq(a, slice_str(text));
+}
 
-bool slice_eq_nocase(struct slice a, struct slice b);            /* ASCII case only */
+bool slice_eq_nocase(struct slice a, struct slice b); /* ASCII case only */
 bool slice_starts_with(struct slice s, struct slice prefix);
-struct slice slice_trim(struct slice s);                         /* ASCII white space at both ends */
+struct slice slice_trim(struct slice s); /* ASCII white space at both ends */
 /* Cuts at the first `sep`: returns what stands before it and leaves the rest in *s (empty when none was found). */
 struct slice slice_cut(struct slice *s, char sep);
 /* Decimal int64, whole slice, optional '-'. False on anything else or overflow; *ret untouched then. */

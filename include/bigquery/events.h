@@ -9,50 +9,71 @@
 #include "record/schema.h"
 
 /* Events of one kind, as values; each is encoded and appended, and durable when the call returns true. */
-struct event_run {               /* ingestion_log_events: one row at the start of a run (running), one at its end */
+struct event_run { /* ingestion_log_events: one row at the start of a run (running), one at its end */
     const char *run_id, *task_id, *entity, *mode, *status /* running success failed */, *message_id, *worker;
     int64_t tenant, start_us, end_us /* 0 = not yet */, frame_to_us, watermark_us;
-    int64_t records_fetched, records_inserted, records_quarantined, rows_changed, requests, bytes_billed, delivery_attempt;
+    int64_t records_fetched, records_inserted, records_quarantined, rows_changed, requests, bytes_billed,
+        delivery_attempt;
     const char *error_message, *error_class, *error_code;
 };
-struct event_sync {              /* sync_state_events */
+struct event_sync { /* sync_state_events */
     const char *entity, *run_id, *mode, *kind /* advance or reset */;
     int64_t tenant, last_sync_us, records_processed, updated_us;
 };
-struct event_staged_fetches { const char *run_id; int64_t first, last; };
-struct event_staged {            /* staged_run_events: a run whose fetches are verified, ready to be merged */
+struct event_staged_fetches {
+    const char *run_id;
+    int64_t first, last;
+};
+struct event_staged { /* staged_run_events: a run whose fetches are verified, ready to be merged */
     const char *run_id, *task_id, *target /* raw_jobs */, *lane /* live or backfill */;
     int64_t tenant, rows, bytes, staged_min_us, staged_max_us, announced_us;
-    const struct event_staged_fetches *fetches; size_t fetch_count;
-    bool full_groups;            /* every group of rows without identity that it holds was read whole */
-    bool withdrawn;              /* rejected: never merge it */
+    const struct event_staged_fetches *fetches;
+    size_t fetch_count;
+    bool full_groups; /* every group of rows without identity that it holds was read whole */
+    bool withdrawn;   /* rejected: never merge it */
 };
-struct event_change {            /* target_change_events: change n of a target has ended */
+struct event_change { /* target_change_events: change n of a target has ended */
     const char *target, *job_id, *state /* success failed */, *error_code, *error_message;
     int64_t number, started_us, ended_us, rows_inserted, rows_updated, rows_deleted, bytes_billed;
-    const char *const *run_ids; size_t run_count;
+    const char *const *run_ids;
+    size_t run_count;
 };
-struct event_quarantine {        /* quarantine */
-    const char *run_id, *entity, *reason; struct slice payload; int64_t tenant, fetch_id, at_us, id; bool has_id;
+struct event_quarantine { /* quarantine */
+    const char *run_id, *entity, *reason;
+    struct slice payload;
+    int64_t tenant, fetch_id, at_us, id;
+    bool has_id;
 };
-struct event_drift {             /* schema_drift */
-    const char *run_id, *entity, *field, *kind; struct slice sample; int64_t tenant, count, at_us;
+struct event_drift { /* schema_drift */
+    const char *run_id, *entity, *field, *kind;
+    struct slice sample;
+    int64_t tenant, count, at_us;
 };
-struct event_checkpoint {        /* checkpoints: the frame of a task and its accepted fetches */
-    const char *task_id, *run_id, *entity, *mode; int64_t tenant, at_us, frame_to_us, watermark_us; bool frame;
-    const char *column; bool has_from, has_to; int64_t from_us, to_us, fetch_id, rows, staged_at_us;
+struct event_checkpoint { /* checkpoints: the frame of a task and its accepted fetches */
+    const char *task_id, *run_id, *entity, *mode;
+    int64_t tenant, at_us, frame_to_us, watermark_us;
+    bool frame;
+    const char *column;
+    bool has_from, has_to;
+    int64_t from_us, to_us, fetch_id, rows, staged_at_us;
 };
 
 struct events;
 struct events *events_new(struct bq_writer *writer, const char *logs_dataset); /* borrows the writer */
 void events_free(struct events *events);
 bool events_run(struct events *events, const struct event_run *e, struct cancel *cancel, struct error *err) MUST_CHECK;
-bool events_sync(struct events *events, const struct event_sync *e, struct cancel *cancel, struct error *err) MUST_CHECK;
-bool events_staged(struct events *events, const struct event_staged *e, struct cancel *cancel, struct error *err) MUST_CHECK;
-bool events_change(struct events *events, const struct event_change *e, struct cancel *cancel, struct error *err) MUST_CHECK;
-bool events_quarantine(struct events *events, const struct event_quarantine *e, struct cancel *cancel, struct error *err) MUST_CHECK;
-bool events_drift(struct events *events, const struct event_drift *e, struct cancel *cancel, struct error *err) MUST_CHECK;
-bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool events_sync(struct events *events, const struct event_sync *e, struct cancel *cancel,
+                 struct error *err) MUST_CHECK;
+bool events_staged(struct events *events, const struct event_staged *e, struct cancel *cancel,
+                   struct error *err) MUST_CHECK;
+bool events_change(struct events *events, const struct event_change *e, struct cancel *cancel,
+                   struct error *err) MUST_CHECK;
+bool events_quarantine(struct events *events, const struct event_quarantine *e, struct cancel *cancel,
+                       struct error *err) MUST_CHECK;
+bool events_drift(struct events *events, const struct event_drift *e, struct cancel *cancel,
+                  struct error *err) MUST_CHECK;
+bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel,
+                       struct error *err) MUST_CHECK;
 
 /* The event tables and views, for init, DDL and the analyzer test. */
 size_t events_table_count(void);

@@ -6,10 +6,12 @@
 #include "bigquery/events.h"
 #include "record/registry.h"
 
-struct warehouse_names { const char *project, *raw, *stage, *mart, *logs; }; /* dataset names */
+struct warehouse_names {
+    const char *project, *raw, *stage, *mart, *logs;
+}; /* dataset names */
 
 struct warehouse {
-    struct bq_client *client;    /* borrowed, all of them */
+    struct bq_client *client; /* borrowed, all of them */
     struct bq_writer *writer;
     struct events *events;
     struct warehouse_names names;
@@ -19,48 +21,66 @@ struct warehouse {
 void warehouse_release(struct warehouse *w); /* frees the state; no call may be under way */
 
 /* ---- DDL: every statement of init, in order. The same texts make sql/bigquery_schemas.sql. ----------------------- */
-struct ddl_statement { char *object; /* "table st_raw_v2.raw_jobs" */ char *sql; };
-struct ddl { struct ddl_statement *items; size_t count; };
+struct ddl_statement {
+    char *object; /* "table st_raw_v2.raw_jobs" */
+    char *sql;
+};
+struct ddl {
+    struct ddl_statement *items;
+    size_t count;
+};
 void ddl_build(const struct warehouse_names *names, const struct registry *registry, struct ddl *ret);
 void ddl_release(struct ddl *ddl);
 /* Makes what is missing; tells each object and whether it was made. Safe to repeat and to run from several places at once. */
-bool warehouse_init(struct warehouse *w, void (*tell)(void *user, const char *object, bool created), void *user, struct cancel *cancel,
-                    struct error *err) MUST_CHECK;
+bool warehouse_init(struct warehouse *w, void (*tell)(void *user, const char *object, bool created), void *user,
+                    struct cancel *cancel, struct error *err) MUST_CHECK;
 /* One cheap look: do the tables that a worker needs exist? */
 bool warehouse_is_ready(struct warehouse *w, bool *ret, struct error *err) MUST_CHECK;
 
 /* ---- Sync state ------------------------------------------------------------------------------------------------ */
-struct sync_state { bool found; int64_t last_sync_us, records_processed, updated_us; };
+struct sync_state {
+    bool found;
+    int64_t last_sync_us, records_processed, updated_us;
+};
 /* The watermark: the maximum within the newest reset. */
-bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity, struct sync_state *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity, struct sync_state *ret,
+                         struct cancel *cancel, struct error *err) MUST_CHECK;
 /* True in *ret when this task has succeeded before (full and backfill remember their task_id). */
-bool warehouse_task_done(struct warehouse *w, const char *task_id, bool *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool warehouse_task_done(struct warehouse *w, const char *task_id, bool *ret, struct cancel *cancel,
+                         struct error *err) MUST_CHECK;
 
 /* ---- Stage verification ------------------------------------------------------------------------------------------ */
-struct fetch_rows { int64_t fetch_id, distinct_rows; };
-struct stage_check {             /* what the stage holds of one run */
-    struct fetch_rows *fetches; size_t count; int64_t staged_min_us, staged_max_us, rows, bytes;
+struct fetch_rows {
+    int64_t fetch_id, distinct_rows;
 };
-bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, const char *run_id, int64_t since_us, struct stage_check *ret,
-                            struct cancel *cancel, struct error *err) MUST_CHECK;
+struct stage_check { /* what the stage holds of one run */
+    struct fetch_rows *fetches;
+    size_t count;
+    int64_t staged_min_us, staged_max_us, rows, bytes;
+};
+bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, const char *run_id, int64_t since_us,
+                            struct stage_check *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
 void stage_check_release(struct stage_check *check);
 
 /* ---- The change chain -------------------------------------------------------------------------------------------- */
 struct merge_outcome {
     int64_t change_number;
-    int64_t rows_changed;        /* this run's share by rows of what the change inserted, updated and deleted; exact when it was alone */
-    int64_t bytes_billed;        /* this run's share by rows */
+    int64_t
+        rows_changed; /* this run's share by rows of what the change inserted, updated and deleted; exact when it was alone */
+    int64_t bytes_billed; /* this run's share by rows */
     size_t runs_in_change;
-    bool rejected;               /* the run's rows break the merge for good: err says how */
+    bool rejected; /* the run's rows break the merge for good: err says how */
 };
 /* Takes an announced run (events_staged is durable) to the target: returns when a change that includes it is DONE and recorded, whoever
  * inserted it. Any number of callers in any number of processes. ERROR_PERMANENT with ret->rejected: this run alone fails for good. */
-bool warehouse_merge(struct warehouse *w, const struct entity *entity, const char *run_id, struct merge_outcome *ret, struct cancel *cancel,
-                     struct error *err) MUST_CHECK;
+bool warehouse_merge(struct warehouse *w, const struct entity *entity, const char *run_id, struct merge_outcome *ret,
+                     struct cancel *cancel, struct error *err) MUST_CHECK;
 /* The texts, for the analyzer test and the docs. `partitions`: "YYYY-MM-DD" literals; null_partition always included. */
-void merge_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity, const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us);
+void merge_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+               const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us);
 void find_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity);
 /* Calls fn for each further statement text that this layer sends (name, SQL). */
-void warehouse_each_sql(const struct warehouse_names *names, const struct registry *registry, void (*fn)(void *user, const char *name, const char *sql), void *user);
+void warehouse_each_sql(const struct warehouse_names *names, const struct registry *registry,
+                        void (*fn)(void *user, const char *name, const char *sql), void *user);
 
 #endif

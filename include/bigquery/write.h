@@ -10,16 +10,22 @@
 #include "google/grpc.h"
 #include "record/schema.h"
 
-enum { BQ_APPEND_TARGET_BYTES = 1 << 20, BQ_APPEND_MAX_BYTES = 9 * 1000 * 1000, BQ_APPEND_MAX_ROWS = 10000, BQ_APPEND_IN_FLIGHT_BYTES = 4 << 20 };
+enum {
+    BQ_APPEND_TARGET_BYTES = 1 << 20,
+    BQ_APPEND_MAX_BYTES = 9 * 1000 * 1000,
+    BQ_APPEND_MAX_ROWS = 10000,
+    BQ_APPEND_IN_FLIGHT_BYTES = 4 << 20
+};
 
 struct bq_writer;   /* all tables of one worker */
 struct bq_appender; /* one table */
 
 struct bq_writer_options {
     const char *project;
-    const char *target;        /* NULL: bigquerystorage.googleapis.com:443; emulator "127.0.0.1:P" (plaintext) */
+    const char *target; /* NULL: bigquerystorage.googleapis.com:443; emulator "127.0.0.1:P" (plaintext) */
     struct google_credentials *creds;
-    int64_t patience_ms;       /* how long a table may make no progress (lost streams, a table not yet known to the service); 0 = 5 min */
+    int64_t
+        patience_ms; /* how long a table may make no progress (lost streams, a table not yet known to the service); 0 = 5 min */
 };
 struct bq_writer *bq_writer_new(const struct bq_writer_options *options, struct error *err) MUST_CHECK;
 void bq_writer_free(struct bq_writer *writer); /* all appenders flushed by then, else their rows are dropped */
@@ -33,13 +39,15 @@ struct bq_appender *bq_writer_table(struct bq_writer *writer, const char *datase
 typedef void bq_row_error_fn(void *user, uint64_t tag, struct slice row, const char *message);
 
 /* Adds one encoded row (copied). Blocks while the pipeline is full. *ret_ticket: pass to bq_appender_wait. `tag` comes back in the row error. */
-bool bq_appender_add(struct bq_appender *appender, struct slice row, uint64_t tag, bq_row_error_fn *on_error, void *user,
-                     uint64_t *ret_ticket, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool bq_appender_add(struct bq_appender *appender, struct slice row, uint64_t tag, bq_row_error_fn *on_error,
+                     void *user, uint64_t *ret_ticket, struct cancel *cancel, struct error *err) MUST_CHECK;
 /* Flushes what is gathered and waits until everything up to the ticket is acknowledged (or refused row by row). */
-bool bq_appender_wait(struct bq_appender *appender, uint64_t ticket, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool bq_appender_wait(struct bq_appender *appender, uint64_t ticket, struct cancel *cancel,
+                      struct error *err) MUST_CHECK;
 /* The same for several rows: also fails when any row between the two tickets was lost by a failure that ended before. bq_appender_wait(t) is
  * bq_appender_wait_range(t, t): whoever adds many rows keeps the first ticket too. */
-bool bq_appender_wait_range(struct bq_appender *appender, uint64_t first, uint64_t last, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool bq_appender_wait_range(struct bq_appender *appender, uint64_t first, uint64_t last, struct cancel *cancel,
+                            struct error *err) MUST_CHECK;
 /* After this returns no row error is told to `user` any more. Call it before `user` goes away, unless a wait for its last row returned true. */
 void bq_appender_forget(struct bq_appender *appender, const void *user);
 

@@ -8,9 +8,9 @@
 struct dispatch_request {
     const char *const *entities; /* names, or the one name "all" (the enabled ones, by priority) */
     size_t entity_count;
-    const char *mode;            /* incremental, full, auto; NULL: the settings' default mode */
-    int64_t tenant;              /* 0: all configured ones (the worker expands) */
-    const char *requested_by;    /* "cli" */
+    const char *mode;         /* incremental, full, auto; NULL: the settings' default mode */
+    int64_t tenant;           /* 0: all configured ones (the worker expands) */
+    const char *requested_by; /* "cli" */
 };
 
 struct dispatched {
@@ -19,7 +19,7 @@ struct dispatched {
 };
 
 /* Checks everything first, then publishes to the live lane. *ret (free with free()) has one entry per message published. */
-bool dispatch_publish(struct services *services, const struct dispatch_request *request, struct dispatched **ret, size_t *ret_count,
-                      struct cancel *cancel, struct error *err) MUST_CHECK;
+bool dispatch_publish(struct services *services, const struct dispatch_request *request, struct dispatched **ret,
+                      size_t *ret_count, struct cancel *cancel, struct error *err) MUST_CHECK;
 
 #endif

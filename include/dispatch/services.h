@@ -16,11 +16,12 @@ struct services {
     struct events *events;
     struct warehouse warehouse;
     struct http_pool *http;
-    struct st_tenant **tenants;  /* parallel to settings->tenants */
+    struct st_tenant **tenants; /* parallel to settings->tenants */
 };
 
 /* Builds what the bits (enum settings_command) name; connects lazily. On failure release with services_close as well. */
-bool services_open(struct services *services, const struct settings *settings, unsigned what, struct error *err) MUST_CHECK;
+bool services_open(struct services *services, const struct settings *settings, unsigned what,
+                   struct error *err) MUST_CHECK;
 void services_close(struct services *services);
 struct st_tenant *services_tenant(const struct services *services, int64_t id); /* NULL: not configured */
 

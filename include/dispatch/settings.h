@@ -8,29 +8,29 @@
 #include "record/registry.h"
 
 enum settings_command { /* bits of option_row.needed_by: what a command reaches */
-    SETTINGS_PUBSUB = 1,
-    SETTINGS_BIGQUERY = 2,
-    SETTINGS_SERVICETITAN = 4,
-    SETTINGS_ONE_TENANT = 8, /* no command's: shows in the sample file what one tenant needs */
+                        SETTINGS_PUBSUB = 1,
+                        SETTINGS_BIGQUERY = 2,
+                        SETTINGS_SERVICETITAN = 4,
+                        SETTINGS_ONE_TENANT = 8, /* no command's: shows in the sample file what one tenant needs */
 };
 
 enum { SETTINGS_MAX_TENANTS = 1000 };
 
 struct tenant_settings {
     int64_t id;
-    char *name;                 /* may be NULL */
-    char *api_url, *auth_url;   /* NULL: the common ones */
-    int64_t rate_per_second;    /* 0: the common one */
+    char *name;                                         /* may be NULL */
+    char *api_url, *auth_url;                           /* NULL: the common ones */
+    int64_t rate_per_second;                            /* 0: the common one */
     struct secret *client_id, *client_secret, *app_key; /* NULL while their variables are unset */
-    char *missing;              /* names of the variables that are unset; NULL: none */
+    char *missing;                                      /* names of the variables that are unset; NULL: none */
 };
 
-struct entity_settings {        /* the config's entities section; parallel to the registry */
+struct entity_settings { /* the config's entities section; parallel to the registry */
     const struct entity *entity;
     bool enabled;
-    const char *sync_mode;      /* incremental or full: the mode of a dispatch that names none */
-    const char *schedule;       /* five cron fields, UTC; "" = none */
-    int64_t priority;           /* 1 is dispatched first */
+    const char *sync_mode; /* incremental or full: the mode of a dispatch that names none */
+    const char *schedule;  /* five cron fields, UTC; "" = none */
+    int64_t priority;      /* 1 is dispatched first */
     const char *description;
 };
 
@@ -44,7 +44,8 @@ struct settings {
     int64_t bq_job_timeout_s;
     const char *bq_emulator_host, *bq_storage_emulator_host;
     /* Pub/Sub */
-    const char *pubsub_project, *pubsub_topic, *pubsub_subscription, *pubsub_backfill_topic, *pubsub_backfill_subscription;
+    const char *pubsub_project, *pubsub_topic, *pubsub_subscription, *pubsub_backfill_topic,
+        *pubsub_backfill_subscription;
     const char *pubsub_dead_letter_topic, *pubsub_dead_letter_subscription, *pubsub_emulator_host;
     /* Google */
     const char *google_credentials;
@@ -65,15 +66,20 @@ struct settings {
     char *config_path, *registry_path, *env_path;
 };
 
-struct settings_files { const char *config, *registry, *env; }; /* NULL: the usual places */
+struct settings_files {
+    const char *config, *registry, *env;
+}; /* NULL: the usual places */
 
 /* Loads everything and checks what the command (bits) needs. The usual places: config/ beside the working directory, else beside the
  * program or one folder above it; .env likewise. Free with settings_release, also after a failure. */
-bool settings_load(struct settings *settings, const struct settings_files *files, unsigned command, struct error *err) MUST_CHECK;
+bool settings_load(struct settings *settings, const struct settings_files *files, unsigned command,
+                   struct error *err) MUST_CHECK;
 void settings_release(struct settings *settings);
 
-const struct tenant_settings *settings_tenant(const struct settings *settings, int64_t id); /* NULL when not configured */
-const struct entity_settings *settings_entity(const struct settings *settings, const char *name); /* NULL when unknown */
+const struct tenant_settings *settings_tenant(const struct settings *settings,
+                                              int64_t id); /* NULL when not configured */
+const struct entity_settings *settings_entity(const struct settings *settings,
+                                              const char *name); /* NULL when unknown */
 
 extern const struct option_row settings_rows[];
 size_t settings_row_count(void);

@@ -15,10 +15,10 @@ enum { TASK_MAX_BYTES = 64 * 1024, TASK_ID_SIZE = 128, TASK_REQUESTED_BY_SIZE = 
 struct task {
     char entity[TASK_ENTITY_SIZE]; /* a registry name, or "all" */
     enum task_mode mode;
-    int64_t tenant;                /* 0: not said */
+    int64_t tenant; /* 0: not said */
     bool has_from, has_to;
-    int64_t from_us, to_us;        /* backfill: [from, to) of creation time */
-    char task_id[TASK_ID_SIZE];    /* "": the message's Pub/Sub id stands for it */
+    int64_t from_us, to_us;     /* backfill: [from, to) of creation time */
+    char task_id[TASK_ID_SIZE]; /* "": the message's Pub/Sub id stands for it */
     char requested_by[TASK_REQUESTED_BY_SIZE];
 };
 
@@ -33,7 +33,8 @@ bool task_check(const struct task *task, const struct settings *settings, struct
 /* True when the task stands for several: "all", or no tenant where several are configured. */
 bool task_is_group(const struct task *task, const struct settings *settings);
 /* Calls fn for each single task that the group stands for, by priority; disabled entities are left out. False when fn said so. */
-bool task_expand(const struct task *task, const struct settings *settings, bool (*fn)(void *user, const struct task *single), void *user);
+bool task_expand(const struct task *task, const struct settings *settings,
+                 bool (*fn)(void *user, const struct task *single), void *user);
 /* The message's data, as JSON. */
 void task_format(const struct task *task, struct buf *out);
 

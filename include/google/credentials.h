@@ -18,7 +18,8 @@ struct google_credentials *google_credentials_none(void);
 void google_credentials_free(struct google_credentials *creds);
 bool google_credentials_is_none(const struct google_credentials *creds);
 /* A token good for at least a minute; *ret is a new reference (secret_unref). May block on the network; thread-safe. */
-bool google_credentials_token(struct google_credentials *creds, struct cancel *cancel, struct secret **ret, struct error *err) MUST_CHECK;
+bool google_credentials_token(struct google_credentials *creds, struct cancel *cancel, struct secret **ret,
+                              struct error *err) MUST_CHECK;
 /* A 401 / UNAUTHENTICATED came back with this token: the next call fetches a new one. */
 void google_credentials_refused(struct google_credentials *creds, const struct secret *token);
 /* "service account a@b", "authorised user", "metadata server", "none": for doctor and logs. */

@@ -25,29 +25,29 @@ struct http_header {
 typedef bool http_body_fn(void *user, int status, struct slice piece);
 
 struct http_request {
-    const char *method;            /* "GET", "POST", "PATCH", "DELETE" */
-    const char *url;               /* absolute; checked */
+    const char *method; /* "GET", "POST", "PATCH", "DELETE" */
+    const char *url;    /* absolute; checked */
     struct http_header headers[HTTP_MAX_HEADERS];
     size_t header_count;
-    struct slice body;             /* sent as is; with SLICE_NULL none */
-    int64_t connect_timeout_ms;    /* 0 = 10 s; real time */
-    int64_t timeout_ms;            /* whole request, 0 = 120 s; real time */
-    size_t max_body_bytes;         /* error "http_too_large" beyond; 0 = 16 MiB; a streamed body: 0 = unbounded */
-    http_body_fn *on_body;         /* NULL: collected into response.body */
+    struct slice body;          /* sent as is; with SLICE_NULL none */
+    int64_t connect_timeout_ms; /* 0 = 10 s; real time */
+    int64_t timeout_ms;         /* whole request, 0 = 120 s; real time */
+    size_t max_body_bytes;      /* error "http_too_large" beyond; 0 = 16 MiB; a streamed body: 0 = unbounded */
+    http_body_fn *on_body;      /* NULL: collected into response.body */
     void *user;
-    struct cancel *cancel;         /* may be NULL; ends the transfer */
-    bool allow_link_local;         /* plaintext to metadata.google.internal and 169.254.0.0/16 too: the metadata server only */
+    struct cancel *cancel; /* may be NULL; ends the transfer */
+    bool allow_link_local; /* plaintext to metadata.google.internal and 169.254.0.0/16 too: the metadata server only */
 };
 
 struct http_response {
     int status;
-    struct buf body;               /* collected body; of a streamed one: empty */
-    int64_t body_bytes;            /* received, after decoding */
-    int64_t retry_after_ms;        /* from Retry-After, seconds or HTTP date; -1 = absent */
-    int64_t server_time_us;        /* Date header; 0 = absent or unreadable */
-    int64_t sent_wall_us;          /* our wall clock when the request was sent */
+    struct buf body;        /* collected body; of a streamed one: empty */
+    int64_t body_bytes;     /* received, after decoding */
+    int64_t retry_after_ms; /* from Retry-After, seconds or HTTP date; -1 = absent */
+    int64_t server_time_us; /* Date header; 0 = absent or unreadable */
+    int64_t sent_wall_us;   /* our wall clock when the request was sent */
     int64_t elapsed_ms;
-    bool stopped;                  /* on_body ended it */
+    bool stopped; /* on_body ended it */
     char content_type[64];
 };
 #define HTTP_RESPONSE_INIT ((struct http_response){0, BUF_INIT, 0, -1, 0, 0, 0, false, ""})
@@ -71,7 +71,7 @@ void http_global_release(void);
 /* Bounded set of clients that threads borrow. */
 struct http_pool;
 struct http_pool *http_pool_new(size_t max_clients);
-void http_pool_free(struct http_pool *pool); /* all clients must be back */
+void http_pool_free(struct http_pool *pool);                /* all clients must be back */
 struct http_client *http_pool_take(struct http_pool *pool); /* waits while all are out; never NULL */
 void http_pool_give(struct http_pool *pool, struct http_client *client);
 

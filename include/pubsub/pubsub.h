@@ -23,17 +23,19 @@ struct pubsub_message { /* to publish; everything borrowed */
 struct pubsub_client;
 
 /* emulator_host "host:port" or NULL for Google (pubsub.googleapis.com:443). creds is borrowed. */
-struct pubsub_client *pubsub_client_new(const char *project, const char *emulator_host, struct google_credentials *creds, struct error *err) MUST_CHECK;
+struct pubsub_client *pubsub_client_new(const char *project, const char *emulator_host,
+                                        struct google_credentials *creds, struct error *err) MUST_CHECK;
 void pubsub_client_free(struct pubsub_client *client);
 
 /* Publishes all messages, in requests within the service's limits, with retries; ids_ret (may be NULL): callback per message id, in order.
  * A failure part-way: *ret_published says how many are in for certain; the rest may or may not be (effect MAYBE). */
-bool pubsub_publish(struct pubsub_client *client, const char *topic, const struct pubsub_message *messages, size_t count,
-                    void (*on_id)(void *user, size_t index, const char *id), void *user, size_t *ret_published, struct cancel *cancel,
-                    struct error *err) MUST_CHECK;
+bool pubsub_publish(struct pubsub_client *client, const char *topic, const struct pubsub_message *messages,
+                    size_t count, void (*on_id)(void *user, size_t index, const char *id), void *user,
+                    size_t *ret_published, struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* Administration, for init and doctor. *ret_created false: it was there already. */
-bool pubsub_ensure_topic(struct pubsub_client *client, const char *topic, bool *ret_created, struct error *err) MUST_CHECK;
+bool pubsub_ensure_topic(struct pubsub_client *client, const char *topic, bool *ret_created,
+                         struct error *err) MUST_CHECK;
 struct pubsub_subscription_options {
     const char *topic;
     int ack_deadline_s;            /* 60 */
@@ -42,26 +44,28 @@ struct pubsub_subscription_options {
     const char *dead_letter_topic; /* NULL: none */
     int max_delivery_attempts;     /* 30 */
     bool never_expires;
-    int retention_s;               /* 0 = the service's default (7 d) */
+    int retention_s; /* 0 = the service's default (7 d) */
 };
 /* Makes it, or compares what is there: *ret_difference (owned text, NULL when none) says how it differs from the options. */
-bool pubsub_ensure_subscription(struct pubsub_client *client, const char *subscription, const struct pubsub_subscription_options *options,
-                                bool *ret_created, char **ret_difference, struct error *err) MUST_CHECK;
-bool pubsub_subscription_exists(struct pubsub_client *client, const char *subscription, bool *ret, struct error *err) MUST_CHECK;
+bool pubsub_ensure_subscription(struct pubsub_client *client, const char *subscription,
+                                const struct pubsub_subscription_options *options, bool *ret_created,
+                                char **ret_difference, struct error *err) MUST_CHECK;
+bool pubsub_subscription_exists(struct pubsub_client *client, const char *subscription, bool *ret,
+                                struct error *err) MUST_CHECK;
 
 /* ---- Receiving ---------------------------------------------------------------------------------------------- */
 
 struct pubsub_subscriber; /* one StreamingPull stream, reopened for ever, plus its lease keeper thread */
 
-struct pubsub_delivery {  /* owned by the receiver until settled */
+struct pubsub_delivery { /* owned by the receiver until settled */
     struct slice data;
     const struct pubsub_attribute *attributes;
     size_t attribute_count;
     const char *message_id;
     int64_t publish_time_us;
-    int delivery_attempt;    /* 0 when the subscription has no dead-letter policy */
-    struct cancel *lease;    /* set ("lease lost") when the lease could not be kept: stop, the verdict is RETRY */
-    int lane;                /* as given to the subscriber */
+    int delivery_attempt; /* 0 when the subscription has no dead-letter policy */
+    struct cancel *lease; /* set ("lease lost") when the lease could not be kept: stop, the verdict is RETRY */
+    int lane;             /* as given to the subscriber */
 };
 
 struct pubsub_subscriber_options {
@@ -69,19 +73,22 @@ struct pubsub_subscriber_options {
     int lane;
     int64_t max_outstanding_messages;
     int64_t max_outstanding_bytes;
-    int stream_ack_deadline_s;  /* 60 */
-    int extension_s;            /* 60..600: each renewal; renewed with >= 1/2 of it left */
+    int stream_ack_deadline_s; /* 60 */
+    int extension_s;           /* 60..600: each renewal; renewed with >= 1/2 of it left */
     /* Called for each message, on one thread of the subscriber's own; must not block. The delivery stays the receiver's until
      * pubsub_settle. At most max_outstanding_messages are out at a time, also when a new stream brings more. */
     void (*on_delivery)(void *user, struct pubsub_delivery *delivery);
     void *user;
 };
 
-struct pubsub_subscriber *pubsub_subscriber_start(struct pubsub_client *client, const struct pubsub_subscriber_options *options, struct error *err) MUST_CHECK;
+struct pubsub_subscriber *pubsub_subscriber_start(struct pubsub_client *client,
+                                                  const struct pubsub_subscriber_options *options,
+                                                  struct error *err) MUST_CHECK;
 enum pubsub_settlement { PUBSUB_ACK, PUBSUB_NACK };
 /* Acks or nacks by a unary call (with retries within the lease), then frees the delivery in any case. False: the call did not get through;
  * the message will come again. Thread-safe. */
-bool pubsub_settle(struct pubsub_subscriber *subscriber, struct pubsub_delivery *delivery, enum pubsub_settlement how, struct error *err);
+bool pubsub_settle(struct pubsub_subscriber *subscriber, struct pubsub_delivery *delivery, enum pubsub_settlement how,
+                   struct error *err);
 /* Stops the stream; leases of unsettled deliveries are still kept until pubsub_subscriber_free. */
 void pubsub_subscriber_stop(struct pubsub_subscriber *subscriber);
 void pubsub_subscriber_free(struct pubsub_subscriber *subscriber); /* all deliveries must be settled */
@@ -90,7 +97,9 @@ bool pubsub_subscriber_failed(struct pubsub_subscriber *subscriber, struct error
 /* Milliseconds since the last message arrived or the stream was (re)opened and confirmed; for --drain. */
 int64_t pubsub_subscriber_idle_ms(struct pubsub_subscriber *subscriber);
 /* Counters for metrics. */
-struct pubsub_stats { int64_t delivered, acked, nacked, lost_leases, extensions, reopened; };
+struct pubsub_stats {
+    int64_t delivered, acked, nacked, lost_leases, extensions, reopened;
+};
 void pubsub_subscriber_stats(struct pubsub_subscriber *subscriber, struct pubsub_stats *ret);
 
 #endif

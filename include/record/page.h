@@ -11,13 +11,13 @@
 enum { PAGE_MAX_RECORD_BYTES = 8 * 1024 * 1024, PAGE_MAX_DEPTH = 64 };
 
 struct page_envelope {
-    int64_t page;               /* -1 = absent or null, for all three */
+    int64_t page; /* -1 = absent or null, for all three */
     int64_t page_size;
     int64_t total_count;
-    int has_more;               /* -1 absent, 0, 1 */
-    char continue_from[1024];   /* export feed; "" = absent */
+    int has_more;             /* -1 absent, 0, 1 */
+    char continue_from[1024]; /* export feed; "" = absent */
     bool data_seen;
-    int64_t records;            /* elements of data so far */
+    int64_t records; /* elements of data so far */
 };
 
 /* One element of `data`, valid during the call. False stops the page (page_feed then returns true, page_stopped is true). */
@@ -27,7 +27,8 @@ struct page;
 struct page *page_new(page_record_fn *on_record, void *user);
 void page_free(struct page *page);
 void page_reset(struct page *page);
-bool page_feed(struct page *page, struct slice piece, struct error *err) MUST_CHECK; /* PERMANENT "page_syntax" with the byte offset */
+bool page_feed(struct page *page, struct slice piece,
+               struct error *err) MUST_CHECK; /* PERMANENT "page_syntax" with the byte offset */
 /* The body is over: true when it was one whole JSON object with a data array. A cut body is RETRY "page_cut". */
 bool page_finish(struct page *page, struct error *err) MUST_CHECK;
 bool page_stopped(const struct page *page);

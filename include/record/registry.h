@@ -9,19 +9,20 @@
 enum { REGISTRY_MAX_ENTITIES = 64 };
 
 struct entity {
-    const char *name;               /* "jobs" */
+    const char *name; /* "jobs" */
     const char *description;
-    const char *path;               /* "jpm/v2/tenant/{tenant}/jobs" */
-    const char *export_path;        /* NULL: none */
-    const char *active_param;       /* "active" or "activeState"; NULL: the endpoint has none */
-    const char *active_value;       /* "Any" or "All" */
-    int max_page_size;              /* 5000 */
-    bool id_nullable;               /* payroll: rows without id live in groups (design 6) */
-    bool modified_nullable;         /* invoices: modifiedOn may be absent: read by createdOn as well */
-    struct table_schema target;     /* raw_<entity>: source columns, then the target bookkeeping columns */
-    struct table_schema stage;      /* stage_<entity>: the same source columns, then the stage bookkeeping columns */
-    size_t source_column_count;     /* how many of both are source columns */
-    const char *const *feed_only;   /* members that only the export feed has, NULL-terminated: neither drift nor part of _row_hash */
+    const char *path;           /* "jpm/v2/tenant/{tenant}/jobs" */
+    const char *export_path;    /* NULL: none */
+    const char *active_param;   /* "active" or "activeState"; NULL: the endpoint has none */
+    const char *active_value;   /* "Any" or "All" */
+    int max_page_size;          /* 5000 */
+    bool id_nullable;           /* payroll: rows without id live in groups (design 6) */
+    bool modified_nullable;     /* invoices: modifiedOn may be absent: read by createdOn as well */
+    struct table_schema target; /* raw_<entity>: source columns, then the target bookkeeping columns */
+    struct table_schema stage;  /* stage_<entity>: the same source columns, then the stage bookkeeping columns */
+    size_t source_column_count; /* how many of both are source columns */
+    const char *const
+        *feed_only; /* members that only the export feed has, NULL-terminated: neither drift nor part of _row_hash */
 };
 
 /* Bookkeeping columns, in this order behind the source columns.
@@ -36,6 +37,6 @@ struct registry *registry_load(const char *path, struct error *err) MUST_CHECK;
 void registry_free(struct registry *registry);
 const struct entity *registry_find(const struct registry *registry, const char *name); /* NULL when unknown */
 size_t registry_count(const struct registry *registry);
-const struct entity *registry_at(const struct registry *registry, size_t index);       /* in file order */
+const struct entity *registry_at(const struct registry *registry, size_t index); /* in file order */
 
 #endif

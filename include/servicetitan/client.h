@@ -17,14 +17,14 @@ struct st_tenant;
 
 struct st_tenant_options {
     int64_t tenant;
-    const char *api_url;    /* https://api.servicetitan.io */
-    const char *auth_url;   /* https://auth.servicetitan.io/connect/token */
+    const char *api_url;                                /* https://api.servicetitan.io */
+    const char *auth_url;                               /* https://auth.servicetitan.io/connect/token */
     struct secret *client_id, *client_secret, *app_key; /* referenced */
-    double rate_per_second; /* 10 */
-    double burst;           /* 20 */
-    int max_retries;        /* 5 */
-    int64_t timeout_ms;     /* per request */
-    struct http_pool *pool; /* borrowed; bounds the process's concurrent requests */
+    double rate_per_second;                             /* 10 */
+    double burst;                                       /* 20 */
+    int max_retries;                                    /* 5 */
+    int64_t timeout_ms;                                 /* per request */
+    struct http_pool *pool;                             /* borrowed; bounds the process's concurrent requests */
 };
 
 struct st_tenant *st_tenant_new(const struct st_tenant_options *options, struct error *err) MUST_CHECK;
@@ -32,16 +32,18 @@ void st_tenant_free(struct st_tenant *tenant);
 int64_t st_tenant_id(const struct st_tenant *tenant);
 /* The server's clock, estimated: ours, corrected by the Date header when it is more than 2 s off. Asks for a token when nothing is known yet. */
 bool st_tenant_now(struct st_tenant *tenant, int64_t *ret_us, struct cancel *cancel, struct error *err) MUST_CHECK;
-struct st_stats { int64_t requests, retries, throttled, bytes, limiter_wait_ms; };
+struct st_stats {
+    int64_t requests, retries, throttled, bytes, limiter_wait_ms;
+};
 void st_tenant_stats(struct st_tenant *tenant, struct st_stats *ret);
 enum breaker_state st_tenant_breaker(struct st_tenant *tenant);
 
 enum st_column { ST_CREATED_ON, ST_MODIFIED_ON };
 
-struct st_window {          /* [from, to) over a time column */
+struct st_window { /* [from, to) over a time column */
     enum st_column column;
     bool has_from, has_to;
-    bool timeless;          /* instead of a range: the records that lack the column's time (full reads only) */
+    bool timeless; /* instead of a range: the records that lack the column's time (full reads only) */
     int64_t from_us, to_us;
 };
 
@@ -50,21 +52,24 @@ struct st_window {          /* [from, to) over a time column */
 struct st_list_request {
     const struct entity *entity;
     struct st_window window;
-    bool unfiltered;        /* no time filter at all */
-    bool by_id;             /* sort=+Id: helps paging where the endpoint honours it, is ignored where not */
+    bool unfiltered; /* no time filter at all */
+    bool by_id;      /* sort=+Id: helps paging where the endpoint honours it, is ignored where not */
     int64_t page, page_size;
-    struct page *sink;      /* fed with the body */
+    struct page *sink;                               /* fed with the body */
     void (*sending)(void *user, int64_t sent_at_us); /* before each try, the server's clock; may be NULL */
-    bool (*stop)(void *user, const struct page_envelope *seen); /* asked after each piece; true ends the transfer (overfull window) */
+    bool (*stop)(
+        void *user,
+        const struct page_envelope *seen); /* asked after each piece; true ends the transfer (overfull window) */
     void *user;
 };
 struct st_list_reply {
     struct page_envelope envelope;
-    int64_t sent_at_us;     /* server's clock when the request was sent: the rows' _fetched_at */
+    int64_t sent_at_us; /* server's clock when the request was sent: the rows' _fetched_at */
     bool stopped;
 };
 /* A page that was too large (413, time-outs) is not asked for again: code "page_too_large", RETRY; the tenant remembers the smaller size. */
-bool st_list(struct st_tenant *tenant, const struct st_list_request *request, struct st_list_reply *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool st_list(struct st_tenant *tenant, const struct st_list_request *request, struct st_list_reply *ret,
+             struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* Class, code, effect and wait of an API answer: status, Retry-After (-1), body (may be HTML, empty, cut); pure. */
 bool st_error(struct error *err, int http_status, int64_t retry_after_ms, struct slice body, const char *what);

@@ -6,7 +6,10 @@
 
 #include "servicetitan/client.h"
 
-struct st_record_times { bool has_created, has_modified; int64_t created_us, modified_us; };
+struct st_record_times {
+    bool has_created, has_modified;
+    int64_t created_us, modified_us;
+};
 
 struct st_sink {
     /* A fetch begins (on a reader thread): returns its state. fetched_at_us is set by `sent`, before the first record. */
@@ -22,22 +25,27 @@ struct st_sink {
 
 struct st_read_request {
     const struct entity *entity;
-    struct st_window range;      /* has_to false: the newest window has no upper bound */
-    bool whole;                  /* a full read: find the bounds of history, compare the sum with the unfiltered total, read stragglers by pages */
-    int64_t page_size;           /* 0 = the entity's largest */
-    int concurrency;             /* reader threads, >= 1 */
+    struct st_window range; /* has_to false: the newest window has no upper bound */
+    bool
+        whole; /* a full read: find the bounds of history, compare the sum with the unfiltered total, read stragglers by pages */
+    int64_t page_size;                /* 0 = the entity's largest */
+    int concurrency;                  /* reader threads, >= 1 */
     const struct st_window *accepted; /* windows that need not be read again (checkpoint); sorted by from_us */
     size_t accepted_count;
-    void (*progress)(void *user, int64_t records, int64_t expected_total /* -1 unknown */); /* may be NULL; any reader thread */
+    void (*progress)(void *user, int64_t records,
+                     int64_t expected_total /* -1 unknown */); /* may be NULL; any reader thread */
     void *progress_user;
 };
 
-struct st_read_result { int64_t records, windows, requests, splits, refetches; };
+struct st_read_result {
+    int64_t records, windows, requests, splits, refetches;
+};
 
-bool st_read(struct st_tenant *tenant, const struct st_read_request *request, const struct st_sink *sink, struct st_read_result *ret,
-             struct cancel *cancel, struct error *err) MUST_CHECK;
+bool st_read(struct st_tenant *tenant, const struct st_read_request *request, const struct st_sink *sink,
+             struct st_read_result *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* Exact count of a window, or of everything (window NULL): one request with pageSize=1. */
-bool st_count(struct st_tenant *tenant, const struct entity *entity, const struct st_window *window, int64_t *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
+bool st_count(struct st_tenant *tenant, const struct entity *entity, const struct st_window *window, int64_t *ret,
+              struct cancel *cancel, struct error *err) MUST_CHECK;
 
 #endif

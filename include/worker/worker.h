@@ -5,12 +5,14 @@
 #include "dispatch/services.h"
 
 struct worker_options {
-    struct services *services;  /* Pub/Sub, BigQuery and ServiceTitan open; borrowed */
-    struct cancel *shutdown;    /* set by SIGTERM: stop pulling, give back what is unfinished, return */
-    bool drain;                 /* return when both lanes have been empty for a while */
+    struct services *services; /* Pub/Sub, BigQuery and ServiceTitan open; borrowed */
+    struct cancel *shutdown;   /* set by SIGTERM: stop pulling, give back what is unfinished, return */
+    bool drain;                /* return when both lanes have been empty for a while */
 };
 
-struct worker_totals { int64_t messages, done, retried, rejected, expanded, records; };
+struct worker_totals {
+    int64_t messages, done, retried, rejected, expanded, records;
+};
 
 /* Blocks until shutdown or, with drain, until the lanes are empty. False: it could not start, or a stream failed for good. */
 bool worker_run(const struct worker_options *options, struct worker_totals *ret, struct error *err) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* clang-format off: one option a line reads as a table. */
+/* clang-format off */ /* One option a line reads as a table. */
 /* The table of options. Adding one: a row here, a member in struct settings; everything else follows (make docs). */
 #include <stddef.h>
 

@@ -68,7 +68,7 @@ static bool url_part(CURLU *url, CURLUPart part, char *ret, size_t size)
     char *text = NULL;
     bool ok = curl_url_get(url, part, &text, 0) == CURLUE_OK && strlen(text) < size;
     if (ok)
-        strcpy(ret, text);
+        memcpy(ret, text, strlen(text) + 1);
     curl_free(text);
     return ok;
 }

@@ -169,7 +169,12 @@ int main(int argc, char **argv)
         {"split and encode", encode},
     };
     const char *path = argc > 1 ? argv[1] : "config/schema_registry.json";
-    int pages = argc > 2 ? atoi(argv[2]) : BENCH_DEFAULT_PAGES;
+    int64_t wanted = BENCH_DEFAULT_PAGES;
+    if (argc > 2 && (!slice_to_int64(slice_str(argv[2]), &wanted) || wanted < 1 || wanted > 1000000)) {
+        fprintf(stderr, "the number of pages is \"%s\": 1 to 1000000 is allowed\n", argv[2]);
+        return 2;
+    }
+    int pages = (int)wanted;
     struct error err = ERROR_INIT;
     struct registry *registry = registry_load(path, &err);
     if (!registry) {

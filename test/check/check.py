@@ -250,6 +250,8 @@ def check_entity(entity, source, warehouse, sample, rng):
         for row in warehouse.query(f"SELECT * FROM {name} WHERE {live} AND id IN ({ids})"):
             problems += compare_record(entity, columns, with_id[row["id"]], row)
             compared += 1
+    if compared != len(chosen):
+        problems.append(f"{entity}: {compared} rows came for {len(chosen)} keys")
     if without_id or any(k < 0 for k in keys):
         rows = list(warehouse.query(f"SELECT * FROM {name} WHERE {live} AND id < 0"))
         problems += compare_without_identity(entity, columns, without_id, rows)

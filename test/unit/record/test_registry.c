@@ -147,109 +147,110 @@ static struct registry *load_project(void)
     return registry;
 }
 
+static const struct {
+    const char *name, *path, *export_path, *active_param, *active_value, *cluster[4];
+    bool id_nullable, modified_nullable;
+    size_t columns;
+} the_eight[] = {
+    {"jobs",
+     "jpm/v2/tenant/{tenant}/jobs",
+     "jpm/v2/tenant/{tenant}/export/jobs",
+     NULL,
+     NULL,
+     {"businessUnitId", "jobStatus"},
+     false,
+     false,
+     36},
+    {"invoices",
+     "accounting/v2/tenant/{tenant}/invoices",
+     "accounting/v2/tenant/{tenant}/export/invoices",
+     "activeState",
+     "All",
+     {"businessUnitId", "jobId", "status"},
+     false,
+     true,
+     44 + 3},
+    {"estimates",
+     "sales/v2/tenant/{tenant}/estimates",
+     "sales/v2/tenant/{tenant}/export/estimates",
+     "active",
+     "Any",
+     {"businessUnitId", "jobId", "status"},
+     false,
+     false,
+     25 + 1},
+    {"payments",
+     "accounting/v2/tenant/{tenant}/payments",
+     "accounting/v2/tenant/{tenant}/export/payments",
+     "activeState",
+     "All",
+     {"invoiceId", "paymentTypeId", "status"},
+     false,
+     false,
+     23 + 3},
+    {"payroll",
+     "payroll/v2/tenant/{tenant}/gross-pay-items",
+     "payroll/v2/tenant/{tenant}/export/gross-pay-items",
+     NULL,
+     NULL,
+     {"employeeId", "paidDate"},
+     true,
+     false,
+     42 + 1},
+    {"customers",
+     "crm/v2/tenant/{tenant}/customers",
+     "crm/v2/tenant/{tenant}/export/customers",
+     "active",
+     "Any",
+     {"type", "active"},
+     false,
+     false,
+     20},
+    {"locations",
+     "crm/v2/tenant/{tenant}/locations",
+     "crm/v2/tenant/{tenant}/export/locations",
+     "active",
+     "Any",
+     {"customerId", "active"},
+     false,
+     false,
+     15},
+    {"campaigns",
+     "marketing/v2/tenant/{tenant}/campaigns",
+     NULL,
+     "active",
+     "Any",
+     {"active", "categoryId"},
+     false,
+     false,
+     13 + 1},
+};
+
 static void the_eight_entities(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name, *path, *export_path, *active_param, *active_value, *cluster[4];
-        bool id_nullable, modified_nullable;
-        size_t columns;
-    } cases[] = {
-        {"jobs",
-         "jpm/v2/tenant/{tenant}/jobs",
-         "jpm/v2/tenant/{tenant}/export/jobs",
-         NULL,
-         NULL,
-         {"businessUnitId", "jobStatus"},
-         false,
-         false,
-         36},
-        {"invoices",
-         "accounting/v2/tenant/{tenant}/invoices",
-         "accounting/v2/tenant/{tenant}/export/invoices",
-         "activeState",
-         "All",
-         {"businessUnitId", "jobId", "status"},
-         false,
-         true,
-         44 + 3},
-        {"estimates",
-         "sales/v2/tenant/{tenant}/estimates",
-         "sales/v2/tenant/{tenant}/export/estimates",
-         "active",
-         "Any",
-         {"businessUnitId", "jobId", "status"},
-         false,
-         false,
-         25 + 1},
-        {"payments",
-         "accounting/v2/tenant/{tenant}/payments",
-         "accounting/v2/tenant/{tenant}/export/payments",
-         "activeState",
-         "All",
-         {"invoiceId", "paymentTypeId", "status"},
-         false,
-         false,
-         23 + 3},
-        {"payroll",
-         "payroll/v2/tenant/{tenant}/gross-pay-items",
-         "payroll/v2/tenant/{tenant}/export/gross-pay-items",
-         NULL,
-         NULL,
-         {"employeeId", "paidDate"},
-         true,
-         false,
-         42 + 1},
-        {"customers",
-         "crm/v2/tenant/{tenant}/customers",
-         "crm/v2/tenant/{tenant}/export/customers",
-         "active",
-         "Any",
-         {"type", "active"},
-         false,
-         false,
-         20},
-        {"locations",
-         "crm/v2/tenant/{tenant}/locations",
-         "crm/v2/tenant/{tenant}/export/locations",
-         "active",
-         "Any",
-         {"customerId", "active"},
-         false,
-         false,
-         15},
-        {"campaigns",
-         "marketing/v2/tenant/{tenant}/campaigns",
-         NULL,
-         "active",
-         "Any",
-         {"active", "categoryId"},
-         false,
-         false,
-         13 + 1},
-    };
     struct registry *registry = load_project();
-    assert_int_equal(registry_count(registry), sizeof cases / sizeof cases[0]);
+    assert_int_equal(registry_count(registry), sizeof the_eight / sizeof the_eight[0]);
     assert_null(registry_find(registry, "appointment"));
     assert_null(registry_at(registry, registry_count(registry)));
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof the_eight / sizeof the_eight[0]; i++) {
         const struct entity *entity = registry_at(registry, i);
-        assert_string_equal(entity->name, cases[i].name);
-        assert_ptr_equal(registry_find(registry, cases[i].name), entity);
-        assert_string_equal(entity->path, cases[i].path);
+        assert_string_equal(entity->name, the_eight[i].name);
+        assert_ptr_equal(registry_find(registry, the_eight[i].name), entity);
+        assert_string_equal(entity->path, the_eight[i].path);
         assert_string_equal(entity->export_path ? entity->export_path : "-",
-                            cases[i].export_path ? cases[i].export_path : "-");
+                            the_eight[i].export_path ? the_eight[i].export_path : "-");
         assert_string_equal(entity->active_param ? entity->active_param : "-",
-                            cases[i].active_param ? cases[i].active_param : "-");
+                            the_eight[i].active_param ? the_eight[i].active_param : "-");
         assert_string_equal(entity->active_value ? entity->active_value : "-",
-                            cases[i].active_value ? cases[i].active_value : "-");
+                            the_eight[i].active_value ? the_eight[i].active_value : "-");
         assert_int_equal(entity->max_page_size, 5000);
-        assert_int_equal(entity->id_nullable, cases[i].id_nullable);
-        assert_int_equal(entity->modified_nullable, cases[i].modified_nullable);
-        assert_int_equal(entity->source_column_count, cases[i].columns);
+        assert_int_equal(entity->id_nullable, the_eight[i].id_nullable);
+        assert_int_equal(entity->modified_nullable, the_eight[i].modified_nullable);
+        assert_int_equal(entity->source_column_count, the_eight[i].columns);
         for (size_t c = 0; c < 4; c++)
             assert_string_equal(entity->target.cluster[c] ? entity->target.cluster[c] : "-",
-                                cases[i].cluster[c] ? cases[i].cluster[c] : "-");
+                                the_eight[i].cluster[c] ? the_eight[i].cluster[c] : "-");
         assert_int_equal(entity->target.partition, PARTITION_DAY);
         assert_string_equal(entity->target.partition_column, "modifiedOn");
         assert_int_equal(entity->stage.partition, PARTITION_HOUR);

@@ -547,12 +547,16 @@ static int teardown(void **state)
 static void write_until_killed(int fd)
 {
     engine = fixture_open();
-    char *made =
-        fixture_run(engine, "CREATE SCHEMA IF NOT EXISTS kill9; CREATE TABLE IF NOT EXISTS kill9.t (a INT64)", NULL, 0);
+    /* ALTER beside a DEFAULT and an array: a table like this could not be opened again after a kill, once. */
+    char *made = fixture_run(
+        engine,
+        "CREATE SCHEMA IF NOT EXISTS kill9; CREATE TABLE IF NOT EXISTS kill9.t (a INT64, b TIMESTAMP DEFAULT "
+        "CURRENT_TIMESTAMP(), c ARRAY<STRING>); ALTER TABLE kill9.t ADD COLUMN IF NOT EXISTS d STRING",
+        NULL, 0);
     free(made);
     for (int i = 0;; i++) {
         char sql[64], *got;
-        snprintf(sql, sizeof sql, "INSERT kill9.t VALUES (%d), (%d)", i, i);
+        snprintf(sql, sizeof sql, "INSERT kill9.t (a) VALUES (%d), (%d)", i, i);
         got = fixture_run(engine, sql, NULL, 0);
         if (strcmp(got, "+2 ~0 -0") != 0 || write(fd, "x", 1) != 1)
             _exit(1);

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -6,6 +7,12 @@
 #include "base/log.h"
 #include "command.h"
 #include "worker/worker.h"
+
+enum {
+    MALLOC_ARENAS = 2, /* glibc makes eight per core: with dozens of threads their free memory adds up */
+    MALLOC_MAP_BYTES =
+        256 * 1024, /* request buffers go back to the system at once; set, so that glibc does not raise it */
+};
 
 static const struct log_context main_log = {.context = "v2-ingestor:main"};
 
@@ -63,6 +70,8 @@ static enum exit_code exec(struct invocation *in)
         cancel_free(shutdown);
         return usage_error(in, "unexpected argument '%s'", in->argv[0]);
     }
+    mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+    mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
     catch_signals(&signals, shutdown);
     const struct worker_options options = {&services, shutdown, drain};
     bool ok = services_open(&services, &in->settings, in->command->needs, &err) && worker_run(&options, &totals, &err);

@@ -45,8 +45,13 @@ struct sync_state {
 /* The watermark: the maximum within the newest reset. */
 bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity, struct sync_state *ret,
                          struct cancel *cancel, struct error *err) MUST_CHECK;
+struct task_key { /* a task id alone may be shared by the parts of a fan-out */
+    const char *task_id;
+    int64_t tenant;
+    const char *entity, *mode;
+};
 /* True in *ret when this task has succeeded before (full and backfill remember their task_id). */
-bool warehouse_task_done(struct warehouse *w, const char *task_id, bool *ret, struct cancel *cancel,
+bool warehouse_task_done(struct warehouse *w, const struct task_key *task, bool *ret, struct cancel *cancel,
                          struct error *err) MUST_CHECK;
 
 /* ---- Stage verification ------------------------------------------------------------------------------------------ */

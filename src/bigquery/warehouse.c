@@ -28,7 +28,8 @@ static void task_done_sql(struct buf *out, const struct warehouse_names *names)
 {
     buf_append_str(out, "SELECT COUNT(*) AS successes\nFROM ");
     sql_table(out, names->project, names->logs, "ingestion_log_events");
-    buf_append_str(out, "\nWHERE task_id = @task AND status = 'success'");
+    buf_append_str(out, "\nWHERE task_id = @task AND tenant_id = @tenant AND entity_type = @entity AND mode = @mode "
+                        "AND status = 'success'");
 }
 
 static void verify_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
@@ -99,13 +100,19 @@ bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity
     return ok;
 }
 
-bool warehouse_task_done(struct warehouse *w, const char *task_id, bool *ret, struct cancel *cancel, struct error *err)
+bool warehouse_task_done(struct warehouse *w, const struct task_key *task, bool *ret, struct cancel *cancel,
+                         struct error *err)
 {
-    const struct bq_param params[] = {{.name = "task", .type = BQ_PARAM_STRING, .string = task_id}};
+    const struct bq_param params[] = {
+        {.name = "task", .type = BQ_PARAM_STRING, .string = task->task_id},
+        {.name = "tenant", .type = BQ_PARAM_INT64, .number = task->tenant},
+        {.name = "entity", .type = BQ_PARAM_STRING, .string = task->entity},
+        {.name = "mode", .type = BQ_PARAM_STRING, .string = task->mode},
+    };
     struct buf sql = BUF_INIT;
     struct bq_result result;
     task_done_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = sizeof params / sizeof params[0]};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
         *ret = bq_result_int(&result, 0, "successes", 0) > 0;

@@ -138,9 +138,10 @@ static const char *civil_diff(struct sql_parser *p, const char *type)
         return NULL;
     if (strcmp(part->duck, "week") == 0) { /* DuckDB counts spans of seven days, not boundaries */
         const char *shift = strcmp(part->name, "WEEK") == 0 ? " + to_days(1)" : "";
-        return parser_text(p,
-                           "(date_diff('day', date_trunc('week', CAST(%s AS DATE)%s), date_trunc('week', CAST(%s AS DATE)%s)) // 7)",
-                           b, shift, a, shift);
+        return parser_text(
+            p,
+            "(date_diff('day', date_trunc('week', CAST(%s AS DATE)%s), date_trunc('week', CAST(%s AS DATE)%s)) // 7)",
+            b, shift, a, shift);
     }
     return parser_text(p, "date_diff('%s', CAST(%s AS %s), CAST(%s AS %s))", part->duck, b, type, a, type);
 }

@@ -93,131 +93,102 @@ static const char *format_extended(struct buf *out, const struct civil *c, struc
     return NULL;
 }
 
+/* Elements that are one number: padded to a width with zeros or blanks. */
+static bool format_number(struct buf *out, char e, const struct civil *c)
+{
+    int iso_year, week = iso_week(c, &iso_year), hour12 = c->hour % 12 == 0 ? 12 : c->hour % 12;
+    const struct {
+        char element, pad;
+        int width, value;
+    } numbers[] = {
+        {'Y', '0', 1, c->year},
+        {'y', '0', 2, c->year % 100},
+        {'m', '0', 2, c->month},
+        {'d', '0', 2, c->day},
+        {'e', ' ', 2, c->day},
+        {'H', '0', 2, c->hour},
+        {'k', ' ', 2, c->hour},
+        {'I', '0', 2, hour12},
+        {'l', ' ', 2, hour12},
+        {'M', '0', 2, c->minute},
+        {'S', '0', 2, c->second},
+        {'j', '0', 3, c->yearday + 1},
+        {'w', '0', 1, c->weekday},
+        {'V', '0', 2, week},
+        {'u', '0', 1, c->weekday == 0 ? 7 : c->weekday},
+        {'G', '0', 1, iso_year},
+        {'C', '0', 2, c->year / 100},
+        {'U', '0', 2, (c->yearday + 7 - c->weekday) / 7},
+        {'Q', '0', 1, (c->month + 2) / 3},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (numbers[i].element != e)
+            continue;
+        if (numbers[i].pad == '0')
+            buf_printf(out, "%0*d", numbers[i].width, numbers[i].value);
+        else
+            buf_printf(out, "%*d", numbers[i].width, numbers[i].value);
+        return true;
+    }
+    return false;
+}
+
+static bool format_word(struct buf *out, char e, const struct civil *c, bool zone)
+{
+    const struct {
+        char element;
+        int max;
+        const char *text;
+    } words[] = {
+        {'p', 2, c->hour < 12 ? "AM" : "PM"},
+        {'P', 2, c->hour < 12 ? "am" : "pm"},
+        {'B', 20, MONTHS[c->month - 1]},
+        {'b', 3, MONTHS[c->month - 1]},
+        {'h', 3, MONTHS[c->month - 1]},
+        {'A', 20, DAYS[c->weekday]},
+        {'a', 3, DAYS[c->weekday]},
+        {'Z', 3, zone ? "UTC" : ""},
+        {'z', 5, zone ? "+0000" : ""},
+        {'n', 1, "\n"},
+        {'t', 1, "\t"},
+        {'%', 1, "%"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (words[i].element != e)
+            continue;
+        buf_printf(out, "%.*s", words[i].max, words[i].text);
+        return true;
+    }
+    return false;
+}
+
 static const char *format_one(struct buf *out, char e, const struct civil *c, bool zone)
 {
-    int iso_year, hour12 = c->hour % 12 == 0 ? 12 : c->hour % 12;
     switch (e) {
-    case 'Y':
-        buf_printf(out, "%d", c->year);
-        break;
-    case 'y':
-        buf_printf(out, "%02d", c->year % 100);
-        break;
-    case 'm':
-        buf_printf(out, "%02d", c->month);
-        break;
-    case 'd':
-        buf_printf(out, "%02d", c->day);
-        break;
-    case 'e':
-        buf_printf(out, "%2d", c->day);
-        break;
-    case 'H':
-        buf_printf(out, "%02d", c->hour);
-        break;
-    case 'k':
-        buf_printf(out, "%2d", c->hour);
-        break;
-    case 'I':
-        buf_printf(out, "%02d", hour12);
-        break;
-    case 'l':
-        buf_printf(out, "%2d", hour12);
-        break;
-    case 'M':
-        buf_printf(out, "%02d", c->minute);
-        break;
-    case 'S':
-        buf_printf(out, "%02d", c->second);
-        break;
-    case 'p':
-        buf_append_str(out, c->hour < 12 ? "AM" : "PM");
-        break;
-    case 'P':
-        buf_append_str(out, c->hour < 12 ? "am" : "pm");
-        break;
     case 'F':
         buf_printf(out, "%04d-%02d-%02d", c->year, c->month, c->day);
-        break;
+        return NULL;
     case 'T':
-        buf_printf(out, "%02d:%02d:%02d", c->hour, c->minute, c->second);
-        break;
     case 'X':
         buf_printf(out, "%02d:%02d:%02d", c->hour, c->minute, c->second);
-        break;
+        return NULL;
     case 'R':
         buf_printf(out, "%02d:%02d", c->hour, c->minute);
-        break;
+        return NULL;
     case 'D':
-        buf_printf(out, "%02d/%02d/%02d", c->month, c->day, c->year % 100);
-        break;
     case 'x':
         buf_printf(out, "%02d/%02d/%02d", c->month, c->day, c->year % 100);
-        break;
-    case 'j':
-        buf_printf(out, "%03d", c->yearday + 1);
-        break;
-    case 'B':
-        buf_append_str(out, MONTHS[c->month - 1]);
-        break;
-    case 'b':
-    case 'h':
-        buf_printf(out, "%.3s", MONTHS[c->month - 1]);
-        break;
-    case 'A':
-        buf_append_str(out, DAYS[c->weekday]);
-        break;
-    case 'a':
-        buf_printf(out, "%.3s", DAYS[c->weekday]);
-        break;
-    case 'u':
-        buf_printf(out, "%d", c->weekday == 0 ? 7 : c->weekday);
-        break;
-    case 'w':
-        buf_printf(out, "%d", c->weekday);
-        break;
-    case 'Q':
-        buf_printf(out, "%d", (c->month + 2) / 3);
-        break;
-    case 'U':
-        buf_printf(out, "%02d", (c->yearday + 7 - c->weekday) / 7);
-        break;
-    case 'V':
-        buf_printf(out, "%02d", iso_week(c, &iso_year));
-        break;
-    case 'G':
-        iso_week(c, &iso_year);
-        buf_printf(out, "%d", iso_year);
-        break;
-    case 'C':
-        buf_printf(out, "%02d", c->year / 100);
-        break;
+        return NULL;
     case 's':
         buf_printf(out, "%lld", (long long)(c->days * 86400 + c->hour * 3600 + c->minute * 60 + c->second));
-        break;
+        return NULL;
     case 'c':
         buf_printf(out, "%.3s %.3s %2d %02d:%02d:%02d %d", DAYS[c->weekday], MONTHS[c->month - 1], c->day, c->hour,
                    c->minute, c->second, c->year);
-        break;
-    case 'Z':
-        buf_append_str(out, zone ? "UTC" : "");
-        break;
-    case 'z':
-        buf_append_str(out, zone ? "+0000" : "");
-        break;
-    case 'n':
-        buf_append_char(out, '\n');
-        break;
-    case 't':
-        buf_append_char(out, '\t');
-        break;
-    case '%':
-        buf_append_char(out, '%');
-        break;
+        return NULL;
     default:
-        return "Invalid format: unknown element";
+        return format_number(out, e, c) || format_word(out, e, c, zone) ? NULL : "Invalid format: unknown element";
     }
-    return NULL;
 }
 
 const char *time_format(struct buf *out, struct slice format, int64_t us, bool zone)

@@ -107,7 +107,9 @@ static void write_float_seconds(struct buf *out, int64_t us)
     }
     char *exponent = strchr(text, 'E');
     buf_append(out, text, (size_t)(exponent - text));
-    buf_printf(out, "E%d", atoi(exponent + 1));
+    int64_t power = 0;
+    slice_to_int64(slice_str(exponent[1] == '+' ? exponent + 2 : exponent + 1), &power);
+    buf_printf(out, "E%lld", (long long)power);
 }
 
 static void write_timestamp(struct buf *out, int64_t us, enum engine_timestamp_format format)

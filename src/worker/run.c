@@ -58,7 +58,8 @@ static bool is_task_done(struct run *run, bool *ret, struct error *err)
         *ret = is_done_already(run);
         return true;
     }
-    return warehouse_task_done(&run->env->services->warehouse, run->message->task_id, ret, run->cancel, err);
+    const struct task_key task = {run->message->task_id, run->message->task.tenant, run->entity->name, run->log.mode};
+    return warehouse_task_done(&run->env->services->warehouse, &task, ret, run->cancel, err);
 }
 
 static bool go(struct run *run, struct error *err)

@@ -12,7 +12,10 @@ BANNED = {
     "localtime_r": "local time zone", "mktime": "local time zone", "setlocale": "locale", "gmtime": "hidden state", "asctime": "hidden state", "rand": "weak",
     "tmpnam": "race", "mktemp": "race", "alloca": "no bound", "usleep": "use the clock module", "sleep": "use the clock module", "nanosleep": "use the clock module",
 }
-EXEMPT = {"src/base/clock.c"}
+# Places that may: the clock itself; FLOAT64 values in the local servers, which never leave the C locale; texts that they wrote themselves.
+EXEMPT = {
+    ("src/local/bq_rest_data.c", "strtod"), ("src/local/bq_value.c", "strtod"), ("src/local/bq_sql_ddl.c", "strtod"), ("src/local/st_export.c", "sscanf"), ("src/local/st_journal.c", "sscanf"),
+}
 # Test programs sleep on real time where something must be given time to do nothing, compare with libc's number parser, draw
 # from a seed that gives the same every time, read what they wrote themselves, and remove their folders. Unbounded copies stay banned.
 TESTS_MAY = {"sleep", "usleep", "nanosleep", "strtod", "rand", "sscanf", "system"}
@@ -45,7 +48,7 @@ def main():
         code = strip(path.read_text())
         for number, line in enumerate(code.splitlines(), 1):
             for match in CALL.finditer(line):
-                if name not in EXEMPT and not (name.startswith("test/") and match.group(1) in TESTS_MAY):
+                if (name, match.group(1)) not in EXEMPT and not (name.startswith("test/") and match.group(1) in TESTS_MAY):
                     print(f"{name}:{number}: {match.group(1)}() is banned: {BANNED[match.group(1)]}")
                     bad += 1
         for number, lines in long_functions(code):

@@ -291,14 +291,21 @@ static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
                           .tenant = 1,
                           .start_us = clock_wall_us()};
     must(events_run(workers[0].events, &e, NULL, &err), &err);
-    must(warehouse_task_done(&workers[1].w, "task-1", &done, NULL, &err), &err);
+    const struct task_key task = {"task-1", 1, "jobs", "full"}, other_entity = {"task-1", 1, "invoices", "full"},
+                          other_tenant = {"task-1", 2, "jobs", "full"}, other_mode = {"task-1", 1, "jobs", "backfill"};
+    must(warehouse_task_done(&workers[1].w, &task, &done, NULL, &err), &err);
     assert_false(done);
     e.status = "success";
     e.end_us = e.start_us + 1500000;
     e.records_fetched = e.records_inserted = 12;
     must(events_run(workers[1].events, &e, NULL, &err), &err);
-    must(warehouse_task_done(&workers[1].w, "task-1", &done, NULL, &err), &err);
+    must(warehouse_task_done(&workers[1].w, &task, &done, NULL, &err), &err);
     assert_true(done);
+    const struct task_key *const others[] = {&other_entity, &other_tenant, &other_mode};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        must(warehouse_task_done(&workers[1].w, others[i], &done, NULL, &err), &err);
+        assert_false(done);
+    }
     assert_int_equal(
         ask("SELECT duration_ms, entity_type, start_time, status, records_inserted FROM "
             "`test-project.st_logs_v2.ingestion_logs` "

@@ -592,7 +592,7 @@ static void test_kill(void **state)
     seen += kill_after(7);
     engine = fixture_open();
     char *got = fixture_run(engine, "SELECT COUNT(*) FROM kill9.t", NULL, 0);
-    int rows = atoi(got + 2);
+    int rows = (int)strtol(got + 2, NULL, 10);
     /* every acknowledged pair; at most one more pair per killed child, and never half a pair */
     assert_true(rows >= seen * 2 && rows <= seen * 2 + 4 && rows % 2 == 0 && seen >= 32);
     free(got);

@@ -5,11 +5,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 LAYERS := base net google record pubsub bigquery servicetitan dispatch worker operate cmd
 
 SANITIZE ?=
+JOBS ?= $(shell nproc)
 comma := ,
 B ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 DEPS := .deps
@@ -23,6 +24,10 @@ CFLAGS := -std=c11 $(OPT) -g $(WARN) -fstack-protector-strong $(if $(SANITIZE),-
 GENFLAGS := -std=c11 $(OPT) -g -w
 LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LDLIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -lmicrohttpd -ljson-c -lssl -lcrypto -lxxhash -lm
+
+# One short line per step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '%-6s %s\n' $(1) $(2))
 
 # ---- Sources ------------------------------------------------------------------------------------------------------
 PROTOS := $(wildcard proto/*.proto)
@@ -42,34 +47,41 @@ DUCKDB_LIB := $(DEPS)/duckdb/libduckdb.so
 .PHONY: all programs
 all: ## build st-ingestor and st-local (installs missing dependencies first)
 	@$(MAKE) --no-print-directory deps-check
-	@$(MAKE) --no-print-directory programs
+	@$(MAKE) -j$(JOBS) programs
 programs: $(B)/st-ingestor $(B)/st-local
 
 $(B)/st-ingestor: $(B)/src/cmd/main.o $(call libs_upto,cmd)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/st-local: $(B)/src/cmd/local_main.o $(LOCAL_LIBS) $(DUCKDB_LIB)
-	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
 
 define layer_lib
 $(B)/lib$(1).a: $(call obj_of,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$$(call say,AR,$$@)
+	$$(Q)$(AR) rcs $$@ $$^
 endef
 $(foreach l,$(LAYERS) local,$(eval $(call layer_lib,$(l))))
 $(B)/libproto.a: $(PROTO_O)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: proto/%.proto
 	@mkdir -p $(B)/proto
-	protoc-c --proto_path=proto --c_out=$(B)/proto $<
+	$(call say,PROTO,$<)
+	$(Q)protoc-c --proto_path=proto --c_out=$(B)/proto $<
 $(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(PROTO_H)
-	$(CC) $(CPPFLAGS) $(GENFLAGS) -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(GENFLAGS) -c -o $@ $<
 $(B)/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) $(if $(filter test/unit/%,$<),-I$(patsubst test/unit/%,src/%,$(<D))) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) $(if $(filter test/unit/%,$<),-I$(patsubst test/unit/%,src/%,$(<D))) -MMD -MP -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---- Wire tests in C: test/wire/test_*.c link everything, product and local stack ------------------------------------
@@ -77,7 +89,8 @@ WIRE_SRC := $(wildcard test/wire/test_*.c)
 WIRE_BIN := $(WIRE_SRC:%.c=$(B)/%)
 $(B)/test/wire/%: $(B)/test/wire/%.o $(B)/liblocal.a $(call libs_upto,operate) $(DUCKDB_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
 
 # ---- Fuzz targets: test/fuzz/fuzz_*.c. With libFuzzer (make fuzz, needs clang); plain, they replay their corpus (make test) --
 FUZZ_SRC := $(wildcard test/fuzz/fuzz_*.c)
@@ -88,10 +101,12 @@ FUZZ_SECONDS ?= 60
 $(B)/test/fuzz/%.o: CPPFLAGS += -DFUZZ_REPLAY
 $(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(call libs_upto,record)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/libfuzzer/%: test/fuzz/%.c $(foreach l,$(FUZZ_LAYERS),$(call src_of,$(l)))
 	@mkdir -p $(@D)
-	clang -std=c11 $(CPPFLAGS) $(foreach l,$(FUZZ_LAYERS),-Isrc/$(l)) -Itest/fuzz -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ -ljson-c -lxxhash -lm -pthread
+	$(call say,FUZZ,$@)
+	$(Q)clang -std=c11 $(CPPFLAGS) $(foreach l,$(FUZZ_LAYERS),-Isrc/$(l)) -Itest/fuzz -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ -ljson-c -lxxhash -lm -pthread
 .PHONY: fuzz replay
 fuzz: $(FUZZ_BIN) ## fuzz every parser of foreign bytes, FUZZ_SECONDS=60 each (needs clang)
 	@for bin in $(FUZZ_BIN); do name=$$(basename $$bin); mkdir -p $(B)/corpus/$$name; \
@@ -104,7 +119,8 @@ BENCH_SRC := $(wildcard test/bench/bench_*.c)
 BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
 $(B)/test/bench/%: $(B)/test/bench/%.o $(call libs_upto,operate)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .PHONY: bench
 bench: $(BENCH_BIN) ## measure against a floor in the same run
 	@for bin in $(BENCH_BIN); do $$bin || exit 1; done
@@ -126,7 +142,8 @@ unit_layer = $(word 3,$(subst /, ,$(patsubst $(B)/%,%,$(1))))
 .SECONDEXPANSION:
 $(B)/test/unit/%: $(B)/test/unit/%.o $$(if $$(filter local,$$(firstword $$(subst /, ,$$*))),$(LOCAL_LIBS) $(DUCKDB_LIB),$$(call libs_upto,$$(firstword $$(subst /, ,$$*))))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka $(if $(filter $(DUCKDB_LIB),$^),-L$(DEPS)/duckdb -lduckdb -Wl$(comma)-rpath$(comma)$(abspath $(DEPS)/duckdb) -lz)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka $(if $(filter $(DUCKDB_LIB),$^),-L$(DEPS)/duckdb -lduckdb -Wl$(comma)-rpath$(comma)$(abspath $(DEPS)/duckdb) -lz)
 
 .PHONY: unit unit-%
 unit: $(UNIT_BIN)
@@ -140,8 +157,8 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 .PHONY: test test-units test-wire test-flow lint format docs
 test: ## all tests: units, Google's own clients against st-local, whole binaries
 	@$(MAKE) --no-print-directory deps-check
-	@$(MAKE) --no-print-directory -j2 programs
-	@$(MAKE) --no-print-directory -j2 test-units
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
+	@$(MAKE) --no-print-directory -j$(JOBS) test-units
 	@$(MAKE) --no-print-directory replay
 	@$(MAKE) --no-print-directory test-wire
 	@$(MAKE) --no-print-directory test-flow
@@ -167,7 +184,7 @@ docs: programs ## write what is generated: .env.example, the README's option tab
 .PHONY: demo
 demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -> workers -> local BigQuery
 	@$(MAKE) --no-print-directory deps-check
-	@$(MAKE) --no-print-directory programs
+	@$(MAKE) -j$(JOBS) programs
 	@test/demo/demo.py --build $(B) $(DEMO)
 
 .PHONY: help clean

@@ -83,11 +83,11 @@ static enum exit_code exec(struct invocation *in)
     log_info(&main_log, LOG_MSG("Worker stopped"), LOG_INT("messages", totals.messages), LOG_INT("done", totals.done),
              LOG_INT("expanded", totals.expanded), LOG_INT("retried", totals.retried),
              LOG_INT("rejected", totals.rejected), LOG_INT("records", totals.records));
-    return EXIT_OK;
+    return drain && totals.rejected > 0 ? EXIT_FAILED : EXIT_OK;
 }
 
 static const struct command_option options[] = {
-    {"--drain", NULL, "end when both lanes are empty"},
+    {"--drain", NULL, "end when both lanes are empty; exit code 1 when a message was dead-lettered"},
     {NULL, NULL, NULL},
 };
 

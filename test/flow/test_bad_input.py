@@ -83,7 +83,7 @@ class BadInput(unittest.TestCase):
 
     def test_a_wrong_key_dead_letters_with_the_reason(self):
         self.stack.ingestor("dispatch", "jobs")
-        worker = self.stack.drain(1, env={"ST_CLIENT_SECRET": "cs1.wrong"})[0]
+        worker = self.stack.drain(1, env={"ST_CLIENT_SECRET": "cs1.wrong"}, codes=(1,))[0]
         errors = [line for line in log_lines(worker) if line["severity"] == "ERROR"]
         self.assertEqual(len(errors), 1, errors)
         self.assertIn("authentication failed", errors[0]["error"])

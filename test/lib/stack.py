@@ -12,7 +12,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENTITIES = ["jobs", "invoices", "estimates", "payments", "payroll", "customers", "locations", "campaigns"]
 NO_ACTIVE_FLAG = ("jobs", "payroll")
-OURS = ("ST_", "BQ_", "PUBSUB_", "BIGQUERY_", "GOOGLE_", "WORKER_", "LOG_", "LOOKBACK_", "RATE_", "MAX_", "SYNC_")
+OURS = ("ST_", "BQ_", "PUBSUB_", "BIGQUERY_", "GOOGLE_", "WORKER_", "LOG_", "LOOKBACK_", "RATE_", "MAX_", "SYNC_", "DEFAULT_MODE", "FULL_SYNC_DAY", "QUARANTINE_", "PORT")
 
 
 class StackError(Exception):
@@ -100,8 +100,8 @@ class Stack:
                 process.kill()
                 process.wait()
 
-    def drain(self, workers=1, env=None, wrapper=(), timeout=600, while_running=None):
-        """Workers until the lanes are empty; returns them, all ended with 0."""
+    def drain(self, workers=1, env=None, wrapper=(), timeout=600, while_running=None, codes=(0,)):
+        """Workers until the lanes are empty; returns them, all ended with one of the exit codes."""
         started = [self.start("worker", "st-ingestor", "worker", "--drain", env=env, wrapper=wrapper) for _ in range(workers)]
         deadline = time.monotonic() + timeout
         while any(w.poll() is None for w in started):
@@ -111,7 +111,7 @@ class Stack:
                 raise StackError(f"workers did not end: {tail(started[0])}")
             time.sleep(0.1)
         for worker in started:
-            if worker.returncode:
+            if worker.returncode not in codes:
                 raise StackError(f"{worker.title} ended with {worker.returncode}: {tail(worker)}")
         return started
 

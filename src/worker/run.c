@@ -39,14 +39,16 @@ static bool read_watermark(struct run *run, struct error *err)
 }
 
 /* A pile of incremental messages costs one run: one that was published well before the frame of the last successful run
- * is done already. */
+ * is done already. The frame is of the server's clock, the publish time of Pub/Sub's: where the server is seen to be
+ * ahead of us, so much is added. (Where it is behind, a message is only taken for newer than it is.) */
 static bool is_done_already(const struct run *run)
 {
     int64_t frame_us = run->from_us + run->env->settings->overlap_s * 1000000;
     int64_t published_us = run->message->delivery->publish_time_us, cached_us;
+    int64_t ahead_us = run->frame_to_us > run->started_us ? run->frame_to_us - run->started_us : 0;
     if (!sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us))
         return false;
-    return published_us > 0 && published_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
+    return published_us > 0 && published_us + ahead_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
 }
 
 static bool is_task_done(struct run *run, bool *ret, struct error *err)

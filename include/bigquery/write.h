@@ -14,7 +14,8 @@ enum {
     BQ_APPEND_TARGET_BYTES = 1 << 20,
     BQ_APPEND_MAX_BYTES = 9 * 1000 * 1000,
     BQ_APPEND_MAX_ROWS = 10000,
-    BQ_APPEND_IN_FLIGHT_BYTES = 4 << 20
+    BQ_APPEND_IN_FLIGHT_BYTES = 4 << 20,
+    BQ_ROWS_TARGET_BYTES = 32 * 1024
 };
 
 struct bq_writer;   /* all tables of one worker */
@@ -38,6 +39,24 @@ struct bq_appender *bq_writer_table(struct bq_writer *writer, const char *datase
  * the appender's thread, without locks; must not block on the same table. */
 typedef void bq_row_error_fn(void *user, uint64_t tag, struct slice row, const char *message);
 
+/* Rows of one origin, gathered by their thread without a lock. Append a row to `bytes`, then end it; when the rows are full, add and clear
+ * them. Zero-initialised, with the last three set by the owner. */
+struct bq_rows {
+    struct buf bytes; /* row behind row */
+    size_t *ends;     /* of each in bytes */
+    size_t count, cap;
+    uint64_t tag; /* the same for all, comes back in the row errors */
+    bq_row_error_fn *on_error;
+    void *user;
+};
+void bq_rows_end_row(struct bq_rows *rows);       /* what came to bytes since the last row is a row */
+bool bq_rows_is_full(const struct bq_rows *rows); /* BQ_ROWS_TARGET_BYTES reached, or BQ_APPEND_MAX_ROWS */
+void bq_rows_clear(struct bq_rows *rows);         /* keeps memory for the next rows, but not that of a giant one */
+void bq_rows_release(struct bq_rows *rows);
+/* Adds all rows (copied; the bq_rows is unchanged) or none. Blocks while the pipeline is full. Their tickets are *ret_first to
+ * *ret_first + count - 1: pass them to bq_appender_wait_range. */
+bool bq_appender_add_rows(struct bq_appender *appender, const struct bq_rows *rows, uint64_t *ret_first,
+                          struct cancel *cancel, struct error *err) MUST_CHECK;
 /* Adds one encoded row (copied). Blocks while the pipeline is full. *ret_ticket: pass to bq_appender_wait. `tag` comes back in the row error. */
 bool bq_appender_add(struct bq_appender *appender, struct slice row, uint64_t tag, bq_row_error_fn *on_error,
                      void *user, uint64_t *ret_ticket, struct cancel *cancel, struct error *err) MUST_CHECK;

@@ -66,7 +66,7 @@ static void set_broken(struct bq_appender *a, const struct error *err, int stora
         a->end = *err;
         a->end_action = append_action(err->status, storage_code);
     }
-    pthread_cond_broadcast(&a->changed);
+    pthread_cond_signal(&a->work);
 }
 
 /* Tells the owner of a refused row, without the mutex. */
@@ -80,7 +80,7 @@ static void tell_refused(struct bq_appender *a, struct batch *batch, size_t inde
     item.on_error(item.user, item.tag, slice_of(batch->rows.ptr + item.offset, item.len), message);
     pthread_mutex_lock(&a->mutex);
     a->telling = NULL;
-    pthread_cond_broadcast(&a->changed);
+    pthread_cond_broadcast(&a->settled);
 }
 
 /* Nothing of the request was stored: the listed rows go, the others are sent again. False when no row could be named.
@@ -100,6 +100,7 @@ static bool refuse_rows(struct bq_appender *a, struct batch *batch, const respon
     if (dropped > 0) {
         batch_drop(batch, drop);
         batch->state = batch->count > 0 ? BATCH_READY : BATCH_DONE;
+        pthread_cond_signal(&a->work);
     }
     free(drop);
     return dropped > 0;
@@ -141,7 +142,7 @@ static void handle_response(struct bq_appender *a, const response_t *response)
         return;
     }
     while (batch->in_send) /* the answer overtook the return of the send */
-        pthread_cond_wait(&a->changed, &a->mutex);
+        pthread_cond_wait(&a->sent, &a->mutex);
     bool refused = response->n_row_errors > 0 && refuse_rows(a, batch, response);
     if (!refused &&
         response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR) {
@@ -281,11 +282,11 @@ static void send_batch(struct bq_appender *a, struct batch *batch)
     bool ok = grpc_stream_send(stream, buf_slice(&head), buf_slice(&batch->rows), &err);
     pthread_mutex_lock(&a->mutex);
     batch->in_send = false;
-    pthread_cond_broadcast(&a->changed);
+    pthread_cond_signal(&a->sent);
     buf_release(&head);
     /* A send fails only on a stream that has ended: the receiver is about to learn why. */
     while (!ok && !a->broken)
-        pthread_cond_wait(&a->changed, &a->mutex);
+        pthread_cond_wait(&a->work, &a->mutex);
 }
 
 void *appender_sender_main(void *user)
@@ -299,9 +300,9 @@ void *appender_sender_main(void *user)
         }
         struct batch *batch = next_ready(a);
         if (!batch)
-            pthread_cond_wait(&a->changed, &a->mutex);
+            pthread_cond_wait(&a->work, &a->mutex);
         else if (clock_mono_ms() < a->not_before_ms)
-            clock_cond_wait(&a->changed, &a->mutex, a->not_before_ms);
+            clock_cond_wait(&a->work, &a->mutex, a->not_before_ms);
         else if (a->stream || connect_stream(a))
             send_batch(a, batch);
     }

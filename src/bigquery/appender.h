@@ -7,7 +7,7 @@
 #include "append_error.h"
 #include "batch.h"
 
-enum { APPENDER_MAX_LOST_RANGES = 64 };
+enum { APPENDER_MAX_LOST_RANGES = 64, APPENDER_MAX_SPARES = 3 };
 
 struct lost_range {
     uint64_t first, last;
@@ -29,12 +29,18 @@ struct bq_appender {
     char *routing;
     struct buf descriptor;
 
-    pthread_mutex_t mutex;  /* everything below */
-    pthread_cond_t changed; /* any change that somebody may wait for */
+    pthread_mutex_t mutex; /* everything below */
+    /* One condition per kind of waiter: with a common one every change would wake all readers of a run. */
+    pthread_cond_t work;    /* the sender: a request is ready or asked for, the connection broke, stopping */
+    pthread_cond_t sent;    /* the receiver: a send has returned */
+    pthread_cond_t room;    /* adders: bytes under way became fewer, or a cancel */
+    pthread_cond_t settled; /* waiters: rows were settled or lost, a row error was told, or a cancel */
     pthread_t sender;
     bool started, stopping;
     struct batch *first, *last;           /* unsettled requests by ticket; the open one is the last */
     struct batch *sent_first, *sent_last; /* awaiting answers, by time of sending */
+    struct batch *spares;                 /* used ones whose memory serves again; none while nothing is under way */
+    size_t spare_count;
     uint64_t next_ticket;
     uint64_t flush_to; /* somebody waits for this ticket */
     size_t outstanding_bytes;

@@ -11,13 +11,25 @@ enum { KEY_STREAM = 1 << 3 | 2, KEY_PROTO_ROWS = 4 << 3 | 2, KEY_TRACE = 6 << 3 
 enum { KEY_SCHEMA = 1 << 3 | 2, KEY_ROWS = 2 << 3 | 2 }; /* in ProtoData */
 enum { KEY_FIRST_BYTES = 1 << 3 | 2 };                   /* ProtoSchema.proto_descriptor, ProtoRows.serialized_rows */
 enum { MISSING_DEFAULT_VALUE = 2, VARINT_MAX = 10 };
+enum { ROWS_KEEP_BYTES = 2 * BQ_ROWS_TARGET_BYTES };
 
-struct batch *batch_new(uint64_t first_ticket)
+struct batch *batch_new(void)
 {
-    struct batch *batch = xcalloc(1, sizeof *batch);
-    batch->first_ticket = first_ticket;
-    batch->last_ticket = first_ticket - 1;
-    return batch;
+    return xcalloc(1, sizeof(struct batch));
+}
+
+void batch_begin(struct batch *batch, uint64_t first_ticket)
+{
+    struct buf rows = batch->rows;
+    buf_clear(&rows);
+    *batch = (struct batch){
+        .state = BATCH_OPEN,
+        .first_ticket = first_ticket,
+        .last_ticket = first_ticket - 1,
+        .rows = rows,
+        .items = batch->items,
+        .cap = batch->cap,
+    };
 }
 
 void batch_free(struct batch *batch)
@@ -57,7 +69,13 @@ void batch_add(struct batch *batch, struct slice row, uint64_t tag, bq_row_error
         batch->items = xrealloc(batch->items, batch->cap * sizeof *batch->items);
     }
     put_key_len(&batch->rows, KEY_FIRST_BYTES, row.len);
-    batch->items[batch->count++] = (struct batch_row){batch->rows.len, row.len, tag, on_error, user};
+    batch->items[batch->count++] = (struct batch_row){
+        .offset = (uint32_t)batch->rows.len,
+        .len = (uint32_t)row.len,
+        .tag = tag,
+        .on_error = on_error,
+        .user = user,
+    };
     buf_append_slice(&batch->rows, row);
     batch->last_ticket++;
     batch->bytes += row.len;
@@ -80,7 +98,7 @@ void batch_drop(struct batch *batch, const bool *drop)
             continue;
         struct slice row = slice_of(old.ptr + item.offset, item.len);
         put_key_len(&batch->rows, KEY_FIRST_BYTES, row.len);
-        item.offset = batch->rows.len;
+        item.offset = (uint32_t)batch->rows.len;
         buf_append_slice(&batch->rows, row);
         batch->items[kept++] = item;
     }
@@ -109,4 +127,37 @@ void append_request_head(struct buf *out, struct slice stream, struct slice desc
         buf_append_slice(out, descriptor);
     }
     put_key_len(out, KEY_ROWS, rows_bytes);
+}
+
+/* ---- Rows on their way to a batch -------------------------------------------------------------------------------- */
+
+void bq_rows_end_row(struct bq_rows *rows)
+{
+    if (rows->count == rows->cap) {
+        rows->cap = rows->cap ? rows->cap * 2 : 16;
+        rows->ends = xrealloc(rows->ends, rows->cap * sizeof *rows->ends);
+    }
+    rows->ends[rows->count++] = rows->bytes.len;
+}
+
+bool bq_rows_is_full(const struct bq_rows *rows)
+{
+    return rows->bytes.len >= BQ_ROWS_TARGET_BYTES || rows->count >= BQ_APPEND_MAX_ROWS;
+}
+
+void bq_rows_clear(struct bq_rows *rows)
+{
+    rows->count = 0;
+    if (rows->bytes.cap > ROWS_KEEP_BYTES)
+        buf_release(&rows->bytes);
+    else
+        buf_clear(&rows->bytes);
+}
+
+void bq_rows_release(struct bq_rows *rows)
+{
+    buf_release(&rows->bytes);
+    free(rows->ends);
+    rows->ends = NULL;
+    rows->count = rows->cap = 0;
 }

@@ -12,7 +12,7 @@
 #include "appender.h"
 #include "base/clock.h"
 
-enum { PATIENCE_MS = 300000 };
+enum { PATIENCE_MS = 300000, SPARE_MAX_BYTES = 4 * BQ_APPEND_TARGET_BYTES };
 
 /* ---- Lists. All with the mutex held. ------------------------------------------------------------------------ */
 
@@ -24,19 +24,50 @@ static struct batch *open_batch(struct bq_appender *a)
 static void seal(struct bq_appender *a)
 {
     struct batch *batch = open_batch(a);
-    if (batch)
-        batch->state = BATCH_READY;
+    if (!batch)
+        return;
+    batch->state = BATCH_READY;
+    pthread_cond_signal(&a->work);
 }
 
 static struct batch *begin_batch(struct bq_appender *a)
 {
-    struct batch *batch = batch_new(a->next_ticket);
+    struct batch *batch = a->spares;
+    if (batch) {
+        a->spares = batch->next;
+        a->spare_count--;
+    } else {
+        batch = batch_new();
+    }
+    batch_begin(batch, a->next_ticket);
     if (a->last)
         a->last->next = batch;
     else
         a->first = batch;
     a->last = batch;
     return batch;
+}
+
+static void free_spares(struct bq_appender *a)
+{
+    while (a->spares) {
+        struct batch *next = a->spares->next;
+        batch_free(a->spares);
+        a->spares = next;
+    }
+    a->spare_count = 0;
+}
+
+/* A request's memory, megabytes of pages, serves again as long as rows are under way. */
+static void retire(struct bq_appender *a, struct batch *batch)
+{
+    if (a->spare_count == APPENDER_MAX_SPARES || batch->rows.cap > SPARE_MAX_BYTES) {
+        batch_free(batch);
+        return;
+    }
+    batch->next = a->spares;
+    a->spares = batch;
+    a->spare_count++;
 }
 
 void appender_settle(struct bq_appender *a)
@@ -47,9 +78,12 @@ void appender_settle(struct bq_appender *a)
         if (!a->first)
             a->last = NULL;
         a->outstanding_bytes -= batch->bytes;
-        batch_free(batch);
+        retire(a, batch);
     }
-    pthread_cond_broadcast(&a->changed);
+    if (!a->first)
+        free_spares(a);
+    pthread_cond_broadcast(&a->room);
+    pthread_cond_broadcast(&a->settled);
 }
 
 /* Remembers that these rows are lost. When there are too many ranges the two oldest become one: a row too many is
@@ -82,7 +116,8 @@ static void wake(void *user)
 {
     struct bq_appender *a = user;
     pthread_mutex_lock(&a->mutex);
-    pthread_cond_broadcast(&a->changed);
+    pthread_cond_broadcast(&a->room);
+    pthread_cond_broadcast(&a->settled);
     pthread_mutex_unlock(&a->mutex);
 }
 
@@ -95,20 +130,23 @@ static void start(struct bq_appender *a)
     a->started = true;
 }
 
-/* Waits until the row fits under the bound. */
+static bool has_room(const struct bq_appender *a, size_t len)
+{
+    return a->outstanding_bytes == 0 || a->outstanding_bytes + len <= BQ_APPEND_IN_FLIGHT_BYTES;
+}
+
 static bool wait_for_room(struct bq_appender *a, size_t len, struct cancel *cancel, struct error *err)
 {
-    while (a->outstanding_bytes > 0 && a->outstanding_bytes + len > BQ_APPEND_IN_FLIGHT_BYTES) {
+    while (!has_room(a, len)) {
         seal(a);
-        pthread_cond_broadcast(&a->changed);
         if (!cancel_check(cancel, err))
             return false;
-        pthread_cond_wait(&a->changed, &a->mutex);
+        pthread_cond_wait(&a->room, &a->mutex);
     }
     return true;
 }
 
-static uint64_t put_row(struct bq_appender *a, struct slice row, uint64_t tag, bq_row_error_fn *on_error, void *user)
+static void put_row(struct bq_appender *a, struct slice row, const struct bq_rows *origin)
 {
     struct batch *batch = open_batch(a);
     if (batch && batch_is_full(batch, row.len)) {
@@ -117,39 +155,72 @@ static uint64_t put_row(struct bq_appender *a, struct slice row, uint64_t tag, b
     }
     if (!batch)
         batch = begin_batch(a);
-    batch_add(batch, row, tag, on_error, user);
+    batch_add(batch, row, origin->tag, origin->on_error, origin->user);
     a->outstanding_bytes += row.len;
-    if (batch_is_full(batch, 0)) {
+    a->next_ticket++;
+    if (batch_is_full(batch, 0))
         seal(a);
-        pthread_cond_broadcast(&a->changed);
+}
+
+static struct slice row_at(const struct bq_rows *rows, size_t i)
+{
+    size_t start = i > 0 ? rows->ends[i - 1] : 0;
+    return slice_of(rows->bytes.ptr + start, rows->ends[i] - start);
+}
+
+/* Returns the first ticket. */
+static uint64_t put_rows(struct bq_appender *a, const struct bq_rows *rows)
+{
+    uint64_t first = a->next_ticket;
+    for (size_t i = 0; i < rows->count; i++)
+        put_row(a, row_at(rows, i), rows);
+    return first;
+}
+
+static bool check_lengths(const struct bq_rows *rows, struct error *err)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        size_t len = row_at(rows, i).len;
+        if (len > BQ_APPEND_MAX_BYTES)
+            return error_set(err, ERROR_PERMANENT, "row_too_large", "cannot append a row of %zu bytes: the limit is %d",
+                             len, BQ_APPEND_MAX_BYTES);
     }
-    return a->next_ticket++;
+    return true;
+}
+
+bool bq_appender_add_rows(struct bq_appender *appender, const struct bq_rows *rows, uint64_t *ret_first,
+                          struct cancel *cancel, struct error *err)
+{
+    struct bq_appender *a = appender;
+    BUG_ON(rows->count == 0);
+    if (!check_lengths(rows, err))
+        return false;
+    pthread_mutex_lock(&a->mutex);
+    start(a);
+    if (has_room(a, rows->bytes.len)) {
+        *ret_first = put_rows(a, rows);
+        pthread_mutex_unlock(&a->mutex);
+        return true;
+    }
+    pthread_mutex_unlock(&a->mutex);
+    uint64_t hook = cancel ? cancel_add_hook(cancel, wake, a) : 0;
+    pthread_mutex_lock(&a->mutex);
+    bool ok = wait_for_room(a, rows->bytes.len, cancel, err);
+    if (ok)
+        *ret_first = put_rows(a, rows);
+    pthread_mutex_unlock(&a->mutex);
+    if (cancel)
+        cancel_remove_hook(cancel, hook);
+    return ok;
 }
 
 bool bq_appender_add(struct bq_appender *appender, struct slice row, uint64_t tag, bq_row_error_fn *on_error,
                      void *user, uint64_t *ret_ticket, struct cancel *cancel, struct error *err)
 {
-    struct bq_appender *a = appender;
-    if (row.len > BQ_APPEND_MAX_BYTES)
-        return error_set(err, ERROR_PERMANENT, "row_too_large", "cannot append a row of %zu bytes: the limit is %d",
-                         row.len, BQ_APPEND_MAX_BYTES);
-    pthread_mutex_lock(&a->mutex);
-    start(a);
-    bool ok = true;
-    if (a->outstanding_bytes + row.len > BQ_APPEND_IN_FLIGHT_BYTES && a->outstanding_bytes > 0) {
-        pthread_mutex_unlock(&a->mutex);
-        uint64_t hook = cancel ? cancel_add_hook(cancel, wake, a) : 0;
-        pthread_mutex_lock(&a->mutex);
-        ok = wait_for_room(a, row.len, cancel, err);
-        pthread_mutex_unlock(&a->mutex);
-        if (cancel)
-            cancel_remove_hook(cancel, hook);
-        pthread_mutex_lock(&a->mutex);
-    }
-    if (ok)
-        *ret_ticket = put_row(a, row, tag, on_error, user);
-    pthread_mutex_unlock(&a->mutex);
-    return ok;
+    struct buf bytes = {(char *)(uintptr_t)row.ptr, row.len, 0}; /* borrowed: only read */
+    const struct bq_rows rows = {
+        .bytes = bytes, .ends = &row.len, .count = 1, .tag = tag, .on_error = on_error, .user = user};
+    return bq_appender_add_rows(appender, &rows, ret_ticket, cancel, err);
 }
 
 static const struct lost_range *find_lost(const struct bq_appender *a, uint64_t first, uint64_t last)
@@ -169,11 +240,11 @@ bool bq_appender_wait_range(struct bq_appender *appender, uint64_t first, uint64
     pthread_mutex_lock(&a->mutex);
     if (last > a->flush_to)
         a->flush_to = last;
-    pthread_cond_broadcast(&a->changed);
+    pthread_cond_signal(&a->work);
     while (ok && a->first && a->first->first_ticket <= last && !find_lost(a, first, last)) {
         ok = cancel_check(cancel, err);
         if (ok)
-            pthread_cond_wait(&a->changed, &a->mutex);
+            pthread_cond_wait(&a->settled, &a->mutex);
     }
     const struct lost_range *lost = ok ? find_lost(a, first, last) : NULL;
     if (lost) {
@@ -201,7 +272,7 @@ void bq_appender_forget(struct bq_appender *appender, const void *user)
             if (batch->items[i].user == user)
                 batch->items[i].on_error = NULL;
     while (a->telling == user && user)
-        pthread_cond_wait(&a->changed, &a->mutex);
+        pthread_cond_wait(&a->settled, &a->mutex);
     pthread_mutex_unlock(&a->mutex);
 }
 
@@ -236,7 +307,10 @@ static struct bq_appender *appender_new(struct bq_writer *writer, const char *st
     a->next_ticket = 1;
     schema_descriptor(&a->descriptor, "row", schema->columns, schema->column_count);
     pthread_mutex_init(&a->mutex, NULL);
-    clock_cond_init(&a->changed);
+    clock_cond_init(&a->work);
+    clock_cond_init(&a->sent);
+    clock_cond_init(&a->room);
+    clock_cond_init(&a->settled);
     return a;
 }
 
@@ -265,7 +339,7 @@ static void appender_free(struct bq_appender *a)
     a->stopping = true;
     if (a->stream)
         grpc_stream_cancel(a->stream); /* a send may wait for flow control */
-    pthread_cond_broadcast(&a->changed);
+    pthread_cond_signal(&a->work);
     bool started = a->started;
     pthread_mutex_unlock(&a->mutex);
     if (started)
@@ -274,7 +348,10 @@ static void appender_free(struct bq_appender *a)
     pthread_mutex_lock(&a->mutex);
     appender_lose_all(a, &err);
     pthread_mutex_unlock(&a->mutex);
-    pthread_cond_destroy(&a->changed);
+    pthread_cond_destroy(&a->work);
+    pthread_cond_destroy(&a->sent);
+    pthread_cond_destroy(&a->room);
+    pthread_cond_destroy(&a->settled);
     pthread_mutex_destroy(&a->mutex);
     buf_release(&a->descriptor);
     free(a->stream_name);

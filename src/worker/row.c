@@ -1,7 +1,8 @@
 /* Step 5, encode: a record becomes a stage row, or goes to quarantine with its reason.
  *
  * A fetch lives on one reader thread. Its quarantined records are kept until it is accepted, so that a fetch that is
- * made anew does not report them twice; they are bounded in number and bytes. */
+ * made anew does not report them twice; they are bounded in number and bytes. Its rows are gathered here and handed to the
+ * appender, which all readers share, some dozens at a time. */
 #include "run.h"
 
 #include <stdio.h>
@@ -10,12 +11,7 @@
 #include "base/clock.h"
 #include "base/timestamp.h"
 
-enum {
-    REFUSED_REASON_SIZE = 160,
-    FETCH_MAX_QUARANTINE_BYTES = 1 << 20,
-    QUARANTINE_MAX_PAYLOAD_BYTES = 256 * 1024,
-    ROW_BUFFER_KEEP_BYTES = 64 * 1024
-};
+enum { REFUSED_REASON_SIZE = 160, FETCH_MAX_QUARANTINE_BYTES = 1 << 20, QUARANTINE_MAX_PAYLOAD_BYTES = 256 * 1024 };
 
 struct bad_record {
     struct bad_record *next;
@@ -29,15 +25,15 @@ struct bad_record {
 struct fetch {
     struct fetch *next; /* in the index of live fetches */
     struct run *run;
-    uint64_t tag;    /* of its rows in the appender; unique in the process */
+    uint64_t tag;    /* of its rows; unique in the process */
     int64_t refused; /* rows that BigQuery refused; under the index's lock until the wait is over */
     char refused_reason[REFUSED_REASON_SIZE];
     enum row_choice choice;
     int64_t fetch_id;
-    struct record_encoder *encoder; /* made when the request is sent: rows carry that time */
-    struct buf row;
-    uint64_t first_ticket, ticket; /* of the first and the last row added */
-    bool any_row;
+    struct record_encoder *encoder;     /* made when the request is sent: rows carry that time */
+    struct bq_rows rows;                /* not yet with the appender */
+    uint64_t first_ticket, last_ticket; /* of those that are */
+    bool any_added;
     int64_t quarantined;
     struct bad_record *bad; /* newest first */
     size_t bad_bytes;
@@ -89,6 +85,9 @@ struct fetch *fetch_new(struct run *run, enum row_choice choice)
     fetch->fetch_id = stage_next_fetch(run);
     pthread_mutex_lock(&index->lock);
     fetch->tag = ++index->last_tag;
+    fetch->rows.tag = fetch->tag;
+    fetch->rows.on_error = row_refused;
+    fetch->rows.user = index;
     fetch->next = index->first;
     index->first = fetch;
     pthread_mutex_unlock(&index->lock);
@@ -115,7 +114,7 @@ void fetch_free(struct fetch *fetch)
         fetch->bad = next;
     }
     record_encoder_free(fetch->encoder);
-    buf_release(&fetch->row);
+    bq_rows_release(&fetch->rows);
     free(fetch);
 }
 
@@ -142,17 +141,18 @@ static void keep_bad(struct fetch *fetch, struct slice record, const struct row_
     fetch->bad_bytes += sizeof *bad + len;
 }
 
-static bool add_row(struct fetch *fetch, struct error *err)
+static bool add_rows(struct fetch *fetch, struct error *err)
 {
-    struct stage *stage = &fetch->run->stage;
-    if (!bq_appender_add(stage->appender, buf_slice(&fetch->row), fetch->tag, row_refused, fetch->run->env->fetches,
-                         &fetch->ticket, fetch->run->cancel, err))
+    uint64_t first;
+    if (fetch->rows.count == 0)
+        return true;
+    if (!bq_appender_add_rows(fetch->run->stage.appender, &fetch->rows, &first, fetch->run->cancel, err))
         return false;
-    if (!fetch->any_row)
-        fetch->first_ticket = fetch->ticket;
-    fetch->any_row = true;
-    if (fetch->row.cap > ROW_BUFFER_KEEP_BYTES)
-        buf_release(&fetch->row);
+    if (!fetch->any_added)
+        fetch->first_ticket = first;
+    fetch->last_ticket = first + fetch->rows.count - 1;
+    fetch->any_added = true;
+    bq_rows_clear(&fetch->rows);
     return true;
 }
 
@@ -181,11 +181,12 @@ bool fetch_record(struct fetch *fetch, struct slice record, struct st_record_tim
     bool ok = true;
     /* What cannot even be looked at is the encoder's to refuse: it must not vanish. */
     if (fetch->choice == ROW_ALL || !record_peek(fetch->run->entity, record, &info) || is_wanted(fetch, &info)) {
-        buf_clear(&fetch->row);
-        if (record_encode(fetch->encoder, record, &fetch->row, &info) == ROW_ENCODED)
-            ok = add_row(fetch, err);
-        else
+        if (record_encode(fetch->encoder, record, &fetch->rows.bytes, &info) == ROW_ENCODED) {
+            bq_rows_end_row(&fetch->rows);
+            ok = !bq_rows_is_full(&fetch->rows) || add_rows(fetch, err);
+        } else {
             keep_bad(fetch, record, &info);
+        }
     }
     *ret = (struct st_record_times){info.has_created, info.has_modified, info.created_us, info.modified_us};
     return ok;
@@ -232,8 +233,8 @@ static void take_drift(void *user, const char *field, enum drift_kind kind, int6
 bool fetch_complete(struct fetch *fetch, struct error *err)
 {
     struct run *run = fetch->run;
-    if (fetch->any_row &&
-        !bq_appender_wait_range(run->stage.appender, fetch->first_ticket, fetch->ticket, run->cancel, err))
+    if (!add_rows(fetch, err) || (fetch->any_added && !bq_appender_wait_range(run->stage.appender, fetch->first_ticket,
+                                                                              fetch->last_ticket, run->cancel, err)))
         return error_prefix(err, "staging %s", run->entity->name);
     keep_refused(fetch);
     if (!report_bad(fetch, err))

@@ -135,7 +135,7 @@ def cell_value(field, value):
     if kind == "DATE":
         return value
     if kind == "JSON":
-        return json.dumps(json.loads(value), sort_keys=True)
+        return json.dumps(loads(value), sort_keys=True)
     return value
 
 

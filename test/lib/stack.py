@@ -49,10 +49,15 @@ class Stack:
         self.stop()
 
     # ---- processes ----
+    def words(self, command):
+        """The program's path and its words; a developer's own .env stays out of tests."""
+        own = ["--env-file", "/dev/null"] if command[0] == "st-ingestor" and len(command) > 1 and "--env-file" not in command else []
+        return [str(self.build / command[0]), *map(str, command[1:]), *own]
+
     def start(self, name, *command, env=None, wrapper=()):
         self.count += 1
         log = self.data / f"{self.count:02}-{name}.log"
-        words = [*wrapper, str(self.build / command[0]), *map(str, command[1:])]
+        words = [*wrapper, *self.words(command)]
         with open(log, "wb") as out:
             process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**self.env, **(env or {})}, cwd=ROOT)
         process.log = log
@@ -61,7 +66,7 @@ class Stack:
         return process
 
     def run(self, *command, env=None, check=True, timeout=300):
-        done = subprocess.run([str(self.build / command[0]), *map(str, command[1:])], env={**self.env, **(env or {})}, cwd=ROOT, text=True,
+        done = subprocess.run(self.words(command), env={**self.env, **(env or {})}, cwd=ROOT, text=True,
                               capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout)
         if check and done.returncode:
             raise StackError(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr.strip()[-800:]}")

@@ -7,7 +7,7 @@
 #include "append_error.h"
 #include "batch.h"
 
-enum { APPENDER_MAX_LOST_RANGES = 64, APPENDER_MAX_SPARES = 3 };
+enum { APPENDER_MAX_LOST_RANGES = 64 };
 
 struct lost_range {
     uint64_t first, last;
@@ -39,8 +39,7 @@ struct bq_appender {
     bool started, stopping;
     struct batch *first, *last;           /* unsettled requests by ticket; the open one is the last */
     struct batch *sent_first, *sent_last; /* awaiting answers, by time of sending */
-    struct batch *spares;                 /* used ones whose memory serves again; none while nothing is under way */
-    size_t spare_count;
+    struct batch *spare; /* a used one whose memory serves again; none while nothing is under way */
     uint64_t next_ticket;
     uint64_t flush_to; /* somebody waits for this ticket */
     size_t outstanding_bytes;

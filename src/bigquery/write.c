@@ -32,13 +32,8 @@ static void seal(struct bq_appender *a)
 
 static struct batch *begin_batch(struct bq_appender *a)
 {
-    struct batch *batch = a->spares;
-    if (batch) {
-        a->spares = batch->next;
-        a->spare_count--;
-    } else {
-        batch = batch_new();
-    }
+    struct batch *batch = a->spare ? a->spare : batch_new();
+    a->spare = NULL;
     batch_begin(batch, a->next_ticket);
     if (a->last)
         a->last->next = batch;
@@ -48,26 +43,13 @@ static struct batch *begin_batch(struct bq_appender *a)
     return batch;
 }
 
-static void free_spares(struct bq_appender *a)
-{
-    while (a->spares) {
-        struct batch *next = a->spares->next;
-        batch_free(a->spares);
-        a->spares = next;
-    }
-    a->spare_count = 0;
-}
-
-/* A request's memory, megabytes of pages, serves again as long as rows are under way. */
+/* One request's memory, a megabyte of pages, serves again as long as rows are under way. */
 static void retire(struct bq_appender *a, struct batch *batch)
 {
-    if (a->spare_count == APPENDER_MAX_SPARES || batch->rows.cap > SPARE_MAX_BYTES) {
+    if (a->spare || batch->rows.cap > SPARE_MAX_BYTES)
         batch_free(batch);
-        return;
-    }
-    batch->next = a->spares;
-    a->spares = batch;
-    a->spare_count++;
+    else
+        a->spare = batch;
 }
 
 void appender_settle(struct bq_appender *a)
@@ -80,8 +62,10 @@ void appender_settle(struct bq_appender *a)
         a->outstanding_bytes -= batch->bytes;
         retire(a, batch);
     }
-    if (!a->first)
-        free_spares(a);
+    if (!a->first) {
+        batch_free(a->spare);
+        a->spare = NULL;
+    }
     pthread_cond_broadcast(&a->room);
     pthread_cond_broadcast(&a->settled);
 }

@@ -299,6 +299,228 @@ static void a_writer_goes_away_with_rows_under_way(void **state)
     cancel_free(cancel);
 }
 
+/* ---- Several rows at once ---- */
+
+static void gather(struct bq_rows *rows, const char *text)
+{
+    row_put_string(&rows->bytes, 0, slice_str(text));
+    bq_rows_end_row(rows);
+}
+
+static void gather_long(struct bq_rows *rows, char c, size_t len)
+{
+    char *text = xmalloc(len + 1);
+    memset(text, c, len);
+    text[len] = '\0';
+    gather(rows, text);
+    free(text);
+}
+
+static uint64_t add_rows(struct fixture *f, const struct bq_rows *rows)
+{
+    struct error err = ERROR_INIT;
+    uint64_t first = 0;
+    fake_sync(f->fake);
+    if (!bq_appender_add_rows(f->appender, rows, &first, NULL, &err))
+        fail_msg("%s", err.message);
+    return first;
+}
+
+static void rows_are_added_together_with_tickets_in_a_row(void **state)
+{
+    struct fixture *f = *state;
+    struct bq_rows rows = {0};
+    struct error err = ERROR_INIT;
+    uint64_t alone = add(f, "a");
+    gather(&rows, "b");
+    gather(&rows, "c");
+    gather(&rows, "d");
+    uint64_t first = add_rows(f, &rows);
+    assert_int_equal(rows.count, 3);
+    assert_int_equal(first, alone + 1);
+    assert_int_equal(add(f, "e"), first + 3);
+    assert_true(bq_appender_wait_range(f->appender, alone, first + 3, NULL, &err));
+    fake_sync(f->fake);
+    assert_int_equal(f->fake->row_count, 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(stored(f, i)[0], 'a' + (int)i);
+    bq_rows_release(&rows);
+}
+
+static void gathered_rows_are_bounded_and_cleared(void **state)
+{
+    struct bq_rows rows = {0};
+    (void)state;
+    gather_long(&rows, 'x', BQ_ROWS_TARGET_BYTES / 2);
+    assert_false(bq_rows_is_full(&rows));
+    gather_long(&rows, 'x', BQ_ROWS_TARGET_BYTES / 2);
+    assert_true(bq_rows_is_full(&rows));
+    size_t cap = rows.bytes.cap;
+    bq_rows_clear(&rows);
+    assert_false(bq_rows_is_full(&rows));
+    assert_int_equal(rows.bytes.len, 0);
+    assert_int_equal(rows.bytes.cap, cap);
+    gather_long(&rows, 'x', BQ_APPEND_MAX_BYTES);
+    bq_rows_clear(&rows);
+    assert_int_equal(rows.bytes.cap, 0);
+    for (int i = 0; i < BQ_APPEND_MAX_ROWS; i++) {
+        assert_false(bq_rows_is_full(&rows));
+        bq_rows_end_row(&rows);
+    }
+    assert_true(bq_rows_is_full(&rows));
+    bq_rows_release(&rows);
+}
+
+static void a_refused_row_in_the_middle_tells_its_own_owner(void **state)
+{
+    struct fixture *f = *state;
+    struct told mine = {0}, theirs = {0};
+    struct error err = ERROR_INIT;
+    struct bq_rows one = {.tag = 11, .on_error = tell, .user = &mine};
+    struct bq_rows two = {.tag = 12, .on_error = tell, .user = &theirs};
+    fake_fault(f->fake, FAULT_ROW, 0, 4);
+    fake_fault(f->fake, FAULT_ROW, 0, 1); /* of what is left */
+    gather(&one, "a");
+    gather(&one, "b");
+    gather(&one, "c");
+    gather(&two, "d");
+    gather(&two, "e");
+    gather(&two, "f");
+    uint64_t first = add_rows(f, &one);
+    uint64_t second = add_rows(f, &two);
+    assert_true(bq_appender_wait_range(f->appender, first, second + 2, NULL, &err));
+    fake_sync(f->fake);
+    assert_int_equal(theirs.count, 1);
+    assert_int_equal(theirs.tag, 12);
+    assert_string_equal(theirs.row, "e");
+    assert_int_equal(mine.count, 1);
+    assert_int_equal(mine.tag, 11);
+    assert_string_equal(mine.row, "b");
+    assert_int_equal(f->fake->row_count, 4);
+    assert_string_equal(stored(f, 2), "d");
+    assert_string_equal(stored(f, 3), "f");
+    bq_rows_release(&one);
+    bq_rows_release(&two);
+}
+
+static void a_giant_row_among_others_travels_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct bq_rows rows = {0};
+    struct error err = ERROR_INIT;
+    size_t giant = BQ_APPEND_MAX_BYTES - 5; /* with the key and length of its one field exactly the limit */
+    gather(&rows, "before");
+    gather_long(&rows, 'x', giant);
+    gather(&rows, "after");
+    uint64_t first = add_rows(f, &rows);
+    assert_true(bq_appender_wait_range(f->appender, first, first + 2, NULL, &err));
+    fake_sync(f->fake);
+    assert_int_equal(f->fake->requests, 3);
+    assert_int_equal(f->fake->row_count, 3);
+    assert_int_equal(f->fake->lengths[1], BQ_APPEND_MAX_BYTES);
+    assert_true(f->fake->largest_request < BQ_APPEND_MAX_BYTES + 1000);
+    assert_string_equal(stored(f, 2), "after");
+    bq_rows_clear(&rows);
+    gather(&rows, "good");
+    gather_long(&rows, 'x', giant + 1);
+    assert_false(bq_appender_add_rows(f->appender, &rows, &first, NULL, &err));
+    assert_string_equal(err.code, "row_too_large");
+    await(f, add(f, "end"));
+    assert_int_equal(f->fake->row_count, 4); /* nothing of the refused call */
+    bq_rows_release(&rows);
+}
+
+static void *cancel_it(void *user)
+{
+    cancel_set(user, "shutdown");
+    return NULL;
+}
+
+/* The cancel comes before, while or after the adder begins to wait: it ends the same. */
+static void a_blocked_adder_is_cancelled_and_leaves_nothing(void **state)
+{
+    enum { LONG_ROW = 1000 * 1000 };
+    struct fixture *f = *state;
+    struct bq_rows rows = {0};
+    struct error err = ERROR_INIT;
+    struct cancel *cancel = cancel_new(NULL);
+    pthread_t thread;
+    uint64_t first = 0, last = 0;
+    fake_hold(f->fake, true);
+    gather_long(&rows, 'x', LONG_ROW);
+    for (int i = 0; i < BQ_APPEND_IN_FLIGHT_BYTES / (LONG_ROW + 10); i++)
+        last = add_rows(f, &rows);
+    fake_await_requests(f->fake, 1); /* full, and not an answer yet */
+    pthread_create(&thread, NULL, cancel_it, cancel);
+    assert_false(bq_appender_add_rows(f->appender, &rows, &first, cancel, &err));
+    assert_int_equal(err.class, ERROR_CANCELLED);
+    pthread_join(thread, NULL);
+    fake_hold(f->fake, false);
+    uint64_t end = add(f, "end");
+    assert_int_equal(end, last + 1);
+    await(f, end);
+    assert_int_equal(f->fake->row_count, BQ_APPEND_IN_FLIGHT_BYTES / (LONG_ROW + 10) + 1);
+    bq_rows_release(&rows);
+    cancel_free(cancel);
+}
+
+enum { CROWD = 8, CROWD_CALLS = 40, CROWD_ROWS = 4, CROWD_ROW_BYTES = 20000 };
+
+struct crowd_member {
+    struct fixture *f;
+    char letter;
+    uint64_t first, last;
+};
+
+static void *add_in_a_crowd(void *user)
+{
+    struct crowd_member *member = user;
+    struct bq_rows rows = {0};
+    for (int i = 0; i < CROWD_CALLS; i++) {
+        for (int row = 0; row < CROWD_ROWS; row++)
+            gather_long(&rows, member->letter, CROWD_ROW_BYTES);
+        uint64_t first = add_rows(member->f, &rows);
+        member->first = i == 0 ? first : member->first;
+        member->last = first + CROWD_ROWS - 1;
+        bq_rows_clear(&rows);
+    }
+    bq_rows_release(&rows);
+    return NULL;
+}
+
+/* 25 MB through a pipeline of 4: adders block and go on, a request's memory serves again, with refused rows in between. */
+static void many_adders_share_a_full_pipeline(void **state)
+{
+    enum { REFUSED = 3, ALL = CROWD * CROWD_CALLS * CROWD_ROWS };
+    struct fixture *f = *state;
+    struct crowd_member crowd[CROWD];
+    pthread_t threads[CROWD];
+    int seen[CROWD] = {0};
+    struct error err = ERROR_INIT;
+    for (int i = 0; i < REFUSED; i++) {
+        fake_fault(f->fake, FAULT_ROW, 0, 0);
+        fake_fault(f->fake, FAULT_NONE, 0, 0);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = (struct crowd_member){.f = f, .letter = (char)('A' + i)};
+        pthread_create(&threads[i], NULL, add_in_a_crowd, &crowd[i]);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(bq_appender_wait_range(f->appender, crowd[i].first, crowd[i].last, NULL, &err));
+    }
+    fake_sync(f->fake);
+    assert_int_equal(f->fake->row_count, ALL - REFUSED);
+    for (size_t i = 0; i < f->fake->row_count; i++) {
+        const char *text = stored(f, i) + 2; /* its length takes three bytes */
+        assert_int_equal(strspn(text, (char[]){text[0], '\0'}), CROWD_ROW_BYTES);
+        seen[text[0] - 'A']++;
+    }
+    for (int i = 0; i < CROWD; i++)
+        assert_in_range(seen[i], CROWD_CALLS * CROWD_ROWS - REFUSED, CROWD_CALLS * CROWD_ROWS);
+    assert_true(f->fake->largest_request <= 2 * BQ_APPEND_TARGET_BYTES + 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +534,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(cancelled_waits_end_and_forgotten_rows_tell_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rows_beyond_the_limit_are_refused_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_goes_away_with_rows_under_way, set_up, tear_down),
+        cmocka_unit_test(gathered_rows_are_bounded_and_cleared),
+        cmocka_unit_test_setup_teardown(rows_are_added_together_with_tickets_in_a_row, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_refused_row_in_the_middle_tells_its_own_owner, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_giant_row_among_others_travels_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_blocked_adder_is_cancelled_and_leaves_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_adders_share_a_full_pipeline, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,11 @@
 #include "local/local_stack.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "bq_server.h"
 #include "local_admin.h"
@@ -12,6 +15,7 @@
 
 struct local_stack {
     const struct local_options *options; /* borrowed */
+    int folder_fd;                       /* holds the lock on the data folder; -1: none */
     struct pubsub_server *pubsub;
     struct local_admin *pubsub_admin;
     struct bq_server *bigquery;
@@ -69,18 +73,32 @@ static bool start_servicetitan(struct local_stack *stack, struct error *err)
     return stack->servicetitan || error_prefix(err, "ServiceTitan");
 }
 
-static bool make_folder(const struct local_options *o, struct error *err)
+/* One st-local per folder: two would write one journal of edits. The lock ends with the process. */
+static bool take_folder(struct local_stack *stack, struct error *err)
 {
-    if (!o->data || mkdir(o->data, 0755) == 0 || errno == EEXIST)
+    const char *path = stack->options->data;
+    if (!path || (!stack->options->bigquery && !stack->options->servicetitan))
         return true;
-    return error_errno(err, errno, "could not make the data folder \"%s\"", o->data);
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        return error_errno(err, errno, "could not make the data folder \"%s\"", path);
+    stack->folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (stack->folder_fd < 0)
+        return error_errno(err, errno, "could not open the data folder \"%s\"", path);
+    if (flock(stack->folder_fd, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    if (errno != EWOULDBLOCK)
+        return error_errno(err, errno, "could not lock the data folder \"%s\"", path);
+    return error_set(err, ERROR_PERMANENT, "in_use",
+                     "the data folder \"%s\" is in use by another st-local: stop that one, or take another folder",
+                     path);
 }
 
 struct local_stack *local_stack_start(const struct local_options *options, struct error *err)
 {
     struct local_stack *stack = xcalloc(1, sizeof *stack);
     stack->options = options;
-    bool ok = make_folder(options, err) && (!options->pubsub || start_pubsub(stack, err)) &&
+    stack->folder_fd = -1;
+    bool ok = take_folder(stack, err) && (!options->pubsub || start_pubsub(stack, err)) &&
               (!options->bigquery || start_bigquery(stack, err)) &&
               (!options->servicetitan || start_servicetitan(stack, err));
     if (ok)
@@ -97,6 +115,8 @@ void local_stack_stop(struct local_stack *stack)
     bq_server_stop(stack->bigquery);
     local_admin_stop(stack->pubsub_admin);
     pubsub_server_stop(stack->pubsub);
+    if (stack->folder_fd >= 0)
+        close(stack->folder_fd);
     free(stack);
 }
 

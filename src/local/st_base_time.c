@@ -1,7 +1,7 @@
 /* st_base_time.c - see st_base_time.h.
  *
  * The file holds the seed and the size too: with others, the same base time would belong to another company, and what
- * was loaded from the first one would look like data loss. */
+ * was loaded from the first one would look like data loss. What is not given is taken from there. */
 #include "st_base_time.h"
 
 #include <errno.h>
@@ -18,19 +18,36 @@ enum { MAX_FILE_BYTES = 4096 };
 #define SECOND_US 1000000LL
 #define EARLIEST_US (631152000 * SECOND_US) /* 1990: five years of history must lie after 1970 */
 
-static bool read_file(const struct st_server_options *options, const char *path, int64_t *ret_us, struct error *err)
+/* What was given must agree with the folder; what was not is taken from it. */
+static bool agree(int64_t *given, int64_t stored, const char *option, const char *dir, struct error *err)
+{
+    if (*given != 0 && *given != stored)
+        return error_set(
+            err, ERROR_PERMANENT, "data",
+            "cannot use \"%s\" with %s %lld: it was made with %lld; leave the option out or take another folder", dir,
+            option, (long long)*given, (long long)stored);
+    *given = stored;
+    return true;
+}
+
+static bool read_file(struct st_server_options *options, const char *path, struct error *err)
 {
     struct json_object *root = json_load_file(path, MAX_FILE_BYTES, err);
     if (root == NULL)
         return false;
-    bool ok = timestamp_parse(slice_str(json_text_at(root, "baseTime", "")), ret_us, NULL);
-    if (!ok)
-        error_set(err, ERROR_PERMANENT, "data", "cannot use \"%s\": no baseTime in it", path);
-    else if (json_int_at(root, "seed", -1) != (int64_t)options->seed || json_int_at(root, "jobs", -1) != options->jobs)
-        ok = error_set(err, ERROR_PERMANENT, "data",
-                       "cannot use \"%s\": it was made with another seed or number of jobs", path);
+    int64_t base_us = 0, seed = json_int_at(root, "seed", 0), jobs = json_int_at(root, "jobs", 0);
+    bool ok = timestamp_parse(slice_str(json_text_at(root, "baseTime", "")), &base_us, NULL) && seed > 0 && jobs > 0;
     json_object_put(root);
-    return ok;
+    if (!ok)
+        return error_set(err, ERROR_PERMANENT, "data", "cannot use \"%s\": it needs baseTime, seed and jobs", path);
+    int64_t given_seed = (int64_t)options->seed, base_s = options->base_time_us / SECOND_US;
+    if (!agree(&given_seed, seed, "seed", options->data_dir, err) ||
+        !agree(&options->jobs, jobs, "jobs", options->data_dir, err) ||
+        !agree(&base_s, base_us / SECOND_US, "base time", options->data_dir, err))
+        return false;
+    options->seed = (uint64_t)seed;
+    options->base_time_us = base_us;
+    return true;
 }
 
 static bool write_file(const struct st_server_options *options, const char *path, int64_t us, struct error *err)
@@ -48,23 +65,27 @@ static bool write_file(const struct st_server_options *options, const char *path
     return ok;
 }
 
-bool st_base_time(const struct st_server_options *options, int64_t *ret_us, struct error *err)
+static void take_defaults(struct st_server_options *options)
 {
-    int64_t us = options->base_time_us ? options->base_time_us : clock_wall_us();
-    us -= us % SECOND_US;
-    if (us < EARLIEST_US || us > TIMESTAMP_MAX_US / 2)
-        return error_set(err, ERROR_PERMANENT, "config_value", "cannot end history at %lld s: too early or too late",
-                         (long long)(us / SECOND_US));
-    bool ok = true;
-    if (options->data_dir) {
-        char *path = xasprintf("%s/servicetitan.json", options->data_dir);
-        if (options->base_time_us == 0 && access(path, R_OK) == 0)
-            ok = read_file(options, path, &us, err);
-        else
-            ok = write_file(options, path, us, err);
-        free(path);
+    options->seed = options->seed ? options->seed : 1;
+    options->jobs = options->jobs > 0 ? options->jobs : ST_SERVER_DEFAULT_JOBS;
+    options->base_time_us = options->base_time_us ? options->base_time_us : clock_wall_us();
+    options->base_time_us -= options->base_time_us % SECOND_US;
+}
+
+bool st_base_time(struct st_server_options *options, struct error *err)
+{
+    char *path = options->data_dir ? xasprintf("%s/servicetitan.json", options->data_dir) : NULL;
+    bool exists = path && access(path, F_OK) == 0;
+    bool ok = !exists || read_file(options, path, err);
+    if (ok) {
+        take_defaults(options);
+        if (options->base_time_us < EARLIEST_US || options->base_time_us > TIMESTAMP_MAX_US / 2)
+            ok = error_set(err, ERROR_PERMANENT, "config_value", "cannot end history at %lld s: too early or too late",
+                           (long long)(options->base_time_us / SECOND_US));
     }
-    if (ok)
-        *ret_us = us;
+    if (ok && path && !exists)
+        ok = write_file(options, path, options->base_time_us, err);
+    free(path);
     return ok;
 }

@@ -1,10 +1,12 @@
-/* st_base_time.h - where generated history ends: given, remembered in the data folder, or the start of the server. */
+/* st_base_time.h - where generated history ends: given, remembered in the data folder, or the start of the server;
+ * with it what else makes the company: seed and size. */
 #ifndef ST_LOCAL_ST_BASE_TIME_H
 #define ST_LOCAL_ST_BASE_TIME_H
 
 #include "st_server.h"
 
-/* Whole seconds. Writes <data_dir>/servicetitan.json when there is none yet. */
-bool st_base_time(const struct st_server_options *options, int64_t *ret_us, struct error *err) MUST_CHECK;
+/* Settles base time (whole seconds), seed and jobs: what is zero is taken from <data_dir>/servicetitan.json, else a
+ * default. Writes the file when there is none; what was given and differs from it is an error. */
+bool st_base_time(struct st_server_options *options, struct error *err) MUST_CHECK;
 
 #endif

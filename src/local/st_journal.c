@@ -51,8 +51,9 @@ static bool replay(struct st_server *server, FILE *file, const char *path, off_t
         struct st_edit_batch batch;
         struct st_edit_result result;
         if (!parse_line(server, line, &site, &entity, &batch))
-            return error_set(err, ERROR_PERMANENT, "data", "cannot replay \"%s\": bad line at byte %lld", path,
-                             (long long)*good);
+            return error_set(err, ERROR_PERMANENT, "data",
+                             "cannot replay \"%s\": bad line, or one of a tenant that is not served, at byte %lld",
+                             path, (long long)*good);
         if (!st_overlay_apply(&site->overlays[entity], &batch, &result, err))
             return false;
         *good = ftello(file);

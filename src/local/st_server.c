@@ -17,7 +17,6 @@
 #include "st_journal.h"
 
 enum {
-    DEFAULT_JOBS = 20000,
     HANDLER_THREADS = 64, /* latency and delays sleep in them */
     MAX_BODY_BYTES = 1 << 20,
     STOP_GRACE_MS = 2000,
@@ -315,7 +314,7 @@ static void make_site(struct st_server *server, const struct st_server_options *
                       const struct st_server_tenant *tenant)
 {
     struct st_site *site = &server->sites[server->site_count++];
-    int64_t jobs = tenant->jobs > 0 ? tenant->jobs : options->jobs > 0 ? options->jobs : DEFAULT_JOBS;
+    int64_t jobs = tenant->jobs > 0 ? tenant->jobs : options->jobs;
     const struct st_company_options company = {
         .timeline = server->timeline,
         .tenant = tenant->tenant,
@@ -361,18 +360,18 @@ static bool start_http(struct st_server *server, const struct st_server_options 
     return server->http != NULL;
 }
 
-struct st_server *st_server_start(const struct st_server_options *options, struct error *err)
+struct st_server *st_server_start(const struct st_server_options *wanted, struct error *err)
 {
     static const struct st_server_tenant one = {ST_SERVER_DEFAULT_TENANT, 0};
+    struct st_server_options settled = *wanted, *options = &settled;
     const struct st_server_tenant *tenants = options->tenant_count ? options->tenants : &one;
     size_t count = options->tenant_count ? options->tenant_count : 1;
-    int64_t base_us;
-    if (!check_options(options, tenants, count, err) || !st_base_time(options, &base_us, err))
+    if (!check_options(options, tenants, count, err) || !st_base_time(options, err))
         return NULL;
     struct st_server *server = xcalloc(1, sizeof *server);
     pthread_mutex_init(&server->lock, NULL);
-    server->seed = options->seed ? options->seed : 1;
-    server->timeline = st_timeline_new(base_us * 10);
+    server->seed = options->seed;
+    server->timeline = st_timeline_new(options->base_time_us * 10);
     server->sites = xcalloc(count, sizeof *server->sites);
     for (size_t i = 0; i < count; i++)
         make_site(server, options, &tenants[i]);

@@ -25,7 +25,7 @@ struct st_server_tenant {
     int64_t jobs;   /* 0 = options.jobs; the other entities follow in fixed ratios (st_company.h) */
 };
 
-/* Zero means the default for every member. What says (settable) can be changed later by POST /_admin/settings. */
+/* Zero means the default for every member (seed, jobs and base time: what the data folder was made with). What says (settable) can be changed later by POST /_admin/settings. */
 struct st_server_options {
     const char *bind_address;               /* "127.0.0.1" */
     uint16_t port;                          /* 0 = a free one */
@@ -44,7 +44,7 @@ struct st_server_options {
     int tie_run;               /* how many share one instant; 0 = 8 */
 };
 
-enum { ST_SERVER_DEFAULT_TENANT = 1234567 };
+enum { ST_SERVER_DEFAULT_TENANT = 1234567, ST_SERVER_DEFAULT_JOBS = 20000 };
 
 struct st_server *st_server_start(const struct st_server_options *options, struct error *err) MUST_CHECK;
 void st_server_stop(struct st_server *server); /* NULL is fine; frees */

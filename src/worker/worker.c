@@ -288,6 +288,12 @@ static bool is_idle(struct worker *w)
     return idle;
 }
 
+static bool say_what_to_do(struct error *err)
+{
+    return error_prefix(err, "receiving messages%s",
+                        strcmp(err->code, "not_found") == 0 ? " (st-ingestor init makes what is missing)" : "");
+}
+
 /* Waits for the end: shutdown, empty lanes (drain), or a stream that failed for good. */
 static bool supervise(struct worker *w, struct error *err)
 {
@@ -295,7 +301,7 @@ static bool supervise(struct worker *w, struct error *err)
     while (cancel_sleep_ms(w->options->shutdown, POLL_MS)) {
         for (int lane = 0; lane < LANES; lane++)
             if (pubsub_subscriber_failed(w->subscribers[lane], err))
-                return false;
+                return say_what_to_do(err);
         if (!is_idle(w))
             idle_since_ms = clock_mono_ms();
         else if (w->options->drain && clock_mono_ms() - idle_since_ms >= drain_idle_ms())

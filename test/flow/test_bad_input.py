@@ -77,6 +77,13 @@ class BadInput(unittest.TestCase):
         self.refused("dispatch", "jobs", code=1, env={"PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}, says=["127.0.0.1:1"])
         self.refused("status", code=1, env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"}, says=["127.0.0.1"])
 
+    def test_a_missing_subscription_says_what_to_do(self):
+        done = self.stack.run("st-ingestor", "worker", env={"PUBSUB_SUBSCRIPTION": "nowhere", "LOG_LEVEL": "error"}, check=False, timeout=60)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertIn("nowhere", done.stderr)
+        self.assertIn("st-ingestor init", done.stderr)
+
     def test_missing_credentials_file(self):
         env = {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json", "PUBSUB_EMULATOR_HOST": ""}
         self.refused("dispatch", "jobs", code=1, env=env, says=["/nowhere/key.json"])

@@ -39,7 +39,6 @@ struct bq_appender {
     bool started, stopping;
     struct batch *first, *last;           /* unsettled requests by ticket; the open one is the last */
     struct batch *sent_first, *sent_last; /* awaiting answers, by time of sending */
-    struct batch *spare; /* a used one whose memory serves again; none while nothing is under way */
     uint64_t next_ticket;
     uint64_t flush_to; /* somebody waits for this ticket */
     size_t outstanding_bytes;

@@ -13,23 +13,12 @@ enum { KEY_FIRST_BYTES = 1 << 3 | 2 };                   /* ProtoSchema.proto_de
 enum { MISSING_DEFAULT_VALUE = 2, VARINT_MAX = 10 };
 enum { ROWS_KEEP_BYTES = 2 * BQ_ROWS_TARGET_BYTES };
 
-struct batch *batch_new(void)
+struct batch *batch_new(uint64_t first_ticket)
 {
-    return xcalloc(1, sizeof(struct batch));
-}
-
-void batch_begin(struct batch *batch, uint64_t first_ticket)
-{
-    struct buf rows = batch->rows;
-    buf_clear(&rows);
-    *batch = (struct batch){
-        .state = BATCH_OPEN,
-        .first_ticket = first_ticket,
-        .last_ticket = first_ticket - 1,
-        .rows = rows,
-        .items = batch->items,
-        .cap = batch->cap,
-    };
+    struct batch *batch = xcalloc(1, sizeof *batch);
+    batch->first_ticket = first_ticket;
+    batch->last_ticket = first_ticket - 1;
+    return batch;
 }
 
 void batch_free(struct batch *batch)

@@ -30,9 +30,7 @@ struct batch {
     size_t bytes; /* of rows as counted against the pipeline; does not change when rows are refused */
 };
 
-struct batch *batch_new(void);
-/* Makes a new or used one ready for its first row; a used one keeps its memory. */
-void batch_begin(struct batch *batch, uint64_t first_ticket);
+struct batch *batch_new(uint64_t first_ticket);
 void batch_free(struct batch *batch);
 void batch_add(struct batch *batch, struct slice row, uint64_t tag, bq_row_error_fn *on_error, void *user);
 /* True when a row of this length belongs into the next request. */

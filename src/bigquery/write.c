@@ -12,7 +12,7 @@
 #include "appender.h"
 #include "base/clock.h"
 
-enum { PATIENCE_MS = 300000, SPARE_MAX_BYTES = 4 * BQ_APPEND_TARGET_BYTES };
+enum { PATIENCE_MS = 300000 };
 
 /* ---- Lists. All with the mutex held. ------------------------------------------------------------------------ */
 
@@ -32,24 +32,13 @@ static void seal(struct bq_appender *a)
 
 static struct batch *begin_batch(struct bq_appender *a)
 {
-    struct batch *batch = a->spare ? a->spare : batch_new();
-    a->spare = NULL;
-    batch_begin(batch, a->next_ticket);
+    struct batch *batch = batch_new(a->next_ticket);
     if (a->last)
         a->last->next = batch;
     else
         a->first = batch;
     a->last = batch;
     return batch;
-}
-
-/* One request's memory, a megabyte of pages, serves again as long as rows are under way. */
-static void retire(struct bq_appender *a, struct batch *batch)
-{
-    if (a->spare || batch->rows.cap > SPARE_MAX_BYTES)
-        batch_free(batch);
-    else
-        a->spare = batch;
 }
 
 void appender_settle(struct bq_appender *a)
@@ -60,11 +49,7 @@ void appender_settle(struct bq_appender *a)
         if (!a->first)
             a->last = NULL;
         a->outstanding_bytes -= batch->bytes;
-        retire(a, batch);
-    }
-    if (!a->first) {
-        batch_free(a->spare);
-        a->spare = NULL;
+        batch_free(batch);
     }
     pthread_cond_broadcast(&a->room);
     pthread_cond_broadcast(&a->settled);

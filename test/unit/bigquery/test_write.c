@@ -488,7 +488,7 @@ static void *add_in_a_crowd(void *user)
     return NULL;
 }
 
-/* 25 MB through a pipeline of 4: adders block and go on, a request's memory serves again, with refused rows in between. */
+/* 25 MB through a pipeline of 4: adders block and go on, with refused rows in between. */
 static void many_adders_share_a_full_pipeline(void **state)
 {
     enum { REFUSED = 3, ALL = CROWD * CROWD_CALLS * CROWD_ROWS };

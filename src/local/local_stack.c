@@ -93,13 +93,20 @@ static bool take_folder(struct local_stack *stack, struct error *err)
                      path);
 }
 
+/* The ports of an earlier start: who waits for the file must not find them. */
+static bool forget_settings(const struct local_options *o, struct error *err)
+{
+    return !o->env_file || unlink(o->env_file) == 0 || errno == ENOENT ||
+           error_errno(err, errno, "could not remove the old settings \"%s\"", o->env_file);
+}
+
 struct local_stack *local_stack_start(const struct local_options *options, struct error *err)
 {
     struct local_stack *stack = xcalloc(1, sizeof *stack);
     stack->options = options;
     stack->folder_fd = -1;
-    bool ok = take_folder(stack, err) && (!options->pubsub || start_pubsub(stack, err)) &&
-              (!options->bigquery || start_bigquery(stack, err)) &&
+    bool ok = take_folder(stack, err) && forget_settings(options, err) &&
+              (!options->pubsub || start_pubsub(stack, err)) && (!options->bigquery || start_bigquery(stack, err)) &&
               (!options->servicetitan || start_servicetitan(stack, err));
     if (ok)
         return stack;

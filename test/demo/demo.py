@@ -8,6 +8,7 @@ Everything runs on loopback; everything that it starts, it stops.
 import argparse
 import json
 import pathlib
+import signal
 import sys
 import time
 
@@ -127,11 +128,11 @@ def compare(stack, edited):
     return equal
 
 
-def tell_how_to_go_on(build, data, jobs, seed):
+def tell_how_to_go_on(build, data):
     print(f"""
 Go on by hand:
-  {build}/st-local --data {data}/local --jobs {jobs} --seed {seed} --env-file {data}/env &   # the same warehouse again
-  . {data}/env
+  {build}/st-local --data {data}/local --env-file {data}/env &   # the same warehouse again
+  sleep 1; until [ -s {data}/env ]; do sleep 0.2; done; . {data}/env
   {build}/st-ingestor init; {build}/st-ingestor dispatch all; {build}/st-ingestor worker --drain
   {build}/st-ingestor status
   test/check/check.py                                  # every column of 200 rows per entity, by an independent checker""")
@@ -164,13 +165,18 @@ def main():
     parser.add_argument("--data", help="folder for the data (default: a new one, kept so that you can go on)")
     args = parser.parse_args()
     started = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # what was started is stopped then, too
     with Stack(args.build, args.data) as stack:
         try:
             equal = demo(stack, args)
         except StackError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1
-        tell_how_to_go_on(args.build, stack.data, args.jobs, args.seed)
+        except KeyboardInterrupt:
+            print("\ndemo: stopped", file=sys.stderr)
+            return 130
+        tell_how_to_go_on(args.build, stack.data)
         print(f"\n{'All eight entities agree' if equal else 'SOURCE AND WAREHOUSE DIFFER'}; {time.monotonic() - started:.0f} s in all. Data: {stack.data}")
     return 0 if equal else 1
 

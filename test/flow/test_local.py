@@ -41,6 +41,17 @@ class Local(unittest.TestCase):
         port = self.stack.env["PUBSUB_EMULATOR_HOST"].split(":")[1]
         self.refused("--only", "pubsub", "--pubsub-port", port, says=[port, "in use", "another"])
 
+    def test_old_settings_are_gone_while_it_starts(self):
+        """Who starts it again and waits for the file must not read the ports of the last start; a refused start leaves the file alone."""
+        self.stack.start_local("--jobs", 50)
+        file = self.stack.data / "env"
+        self.refused("--env-file", file, says=["in use by another st-local"])
+        self.assertTrue(file.exists())
+        port = self.stack.env["PUBSUB_EMULATOR_HOST"].split(":")[1]
+        other = ("--data", self.stack.data / "other", "--env-file", file, "--pubsub-port", port)
+        self.assertEqual(self.stack.run("st-local", *other, check=False, timeout=30).returncode, 1)
+        self.assertFalse(file.exists())
+
     def test_help_and_wrong_use(self):
         help_text = self.stack.run("st-local", "--help").stdout
         self.assertIn("--dml-duration-ms", help_text)

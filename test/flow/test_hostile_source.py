@@ -1,8 +1,13 @@
 """The source is edited all the time and behaves badly; when the edits have stopped, one more incremental makes everything equal."""
+import http.server
+import re
+import threading
 import time
 import unittest
+import urllib.request
 
-from stack import ENTITIES, Stack, http, log_lines
+from stack import ENTITIES, Stack, log_lines
+from stack import http as call
 
 JOBS = 500
 KINDS = ["create", "edit", "deactivate", "reactivate"]
@@ -39,7 +44,7 @@ class HostileSource(unittest.TestCase):
         return lines
 
     def calm_down(self):
-        http(f"{self.stack.env['ST_LOCAL_ADMIN_URL']}/_admin/faults", method="DELETE")
+        call(f"{self.stack.env['ST_LOCAL_ADMIN_URL']}/_admin/faults", method="DELETE")
         self.stack.admin("/_admin/settings", {"latencyMs": 0, "ratePerSecond": 1000})
 
     def assert_equal_after_edits(self, seed, settings=None, faults=(), lag_s=0):
@@ -83,6 +88,47 @@ class HostileSource(unittest.TestCase):
             self.assertEqual(got["bare"], "0", entity)
         drift = self.stack.query("SELECT DISTINCT entity_type, field FROM `{p}.st_logs_v2.schema_drift` WHERE kind = 'unknown_field'")
         self.assertEqual(sorted(row["entity_type"] for row in drift), sorted(ENTITIES), drift)
+
+
+class Mangler(http.server.BaseHTTPRequestHandler):
+    """A proxy before the source that takes the key from the first record of every page."""
+    upstream = ""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        headers = {k: v for k, v in self.headers.items() if k.lower() in ("authorization", "st-app-key")}
+        with urllib.request.urlopen(urllib.request.Request(self.upstream + self.path, headers=headers), timeout=60) as reply:
+            body = re.sub(rb'"id":\s*\d+', b'"id":"perhaps"', reply.read(), count=1)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class BrokenRecords(unittest.TestCase):
+    def test_a_record_that_breaks_its_schema_goes_to_quarantine(self):
+        stack = Stack()
+        self.addCleanup(stack.stop)
+        stack.start_local("--jobs", JOBS, "--seed", 17)
+        Mangler.upstream = stack.env["ST_API_URL"]
+        proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mangler)
+        self.addCleanup(proxy.server_close)
+        self.addCleanup(proxy.shutdown)
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        stack.ingestor("init")
+        stack.ingestor("dispatch", "customers", "--mode", "full")
+        worker = stack.drain(1, env={"ST_API_URL": f"http://127.0.0.1:{proxy.server_address[1]}"})[0]
+        done = [line for line in log_lines(worker) if line["message"] == "Ingestion completed"][0]
+        self.assertGreater(done["recordsQuarantined"], 0)
+        self.assertEqual(done["recordsFetched"], stack.source_count("customers"))
+        self.assertEqual(stack.warehouse_count("customers"), done["recordsFetched"] - done["recordsQuarantined"])
+        kept = stack.query("SELECT entity_type, payload FROM `{p}.st_logs_v2.quarantine`")
+        self.assertEqual(len(kept), done["recordsQuarantined"])
+        self.assertTrue(all("perhaps" in row["payload"] for row in kept), kept)
 
 
 if __name__ == "__main__":

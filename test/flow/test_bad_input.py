@@ -84,6 +84,9 @@ class BadInput(unittest.TestCase):
         self.assertIn("nowhere", done.stderr)
         self.assertIn("st-ingestor init", done.stderr)
 
+    def test_a_question_before_init_says_what_to_do(self):
+        self.refused("status", code=1, env={"BQ_DATASET_LOGS": "no_such_logs"}, says=["no_such_logs", "st-ingestor init"])
+
     def test_missing_credentials_file(self):
         env = {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json", "PUBSUB_EMULATOR_HOST": ""}
         self.refused("dispatch", "jobs", code=1, env=env, says=["/nowhere/key.json"])

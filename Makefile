@@ -23,6 +23,8 @@ CPPFLAGS := -D_GNU_SOURCE -Iinclude -I$(B)/proto
 CFLAGS := -std=c11 $(OPT) -g $(WARN) -fstack-protector-strong $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 GENFLAGS := -std=c11 $(OPT) -g -w
 LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+# Linked into every program of a sanitized build: the sanitizers' settings.
+SANITIZE_O := $(if $(SANITIZE),$(B)/test/lib/sanitize.o)
 LDLIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -lmicrohttpd -ljson-c -lssl -lcrypto -lxxhash -lm
 
 # One short line per step; V=1 shows the commands.
@@ -50,10 +52,10 @@ all: ## build st-ingestor and st-local (installs missing dependencies first)
 	@$(MAKE) -j$(JOBS) programs
 programs: $(B)/st-ingestor $(B)/st-local
 
-$(B)/st-ingestor: $(B)/src/cmd/main.o $(call libs_upto,cmd)
+$(B)/st-ingestor: $(B)/src/cmd/main.o $(SANITIZE_O) $(call libs_upto,cmd)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/st-local: $(B)/src/cmd/local_main.o $(LOCAL_LIBS) $(DUCKDB_LIB)
+$(B)/st-local: $(B)/src/cmd/local_main.o $(SANITIZE_O) $(LOCAL_LIBS) $(DUCKDB_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
 
@@ -87,7 +89,7 @@ $(B)/%.o: %.c | $(PROTO_H)
 # ---- Wire tests in C: test/wire/test_*.c link everything, product and local stack ------------------------------------
 WIRE_SRC := $(wildcard test/wire/test_*.c)
 WIRE_BIN := $(WIRE_SRC:%.c=$(B)/%)
-$(B)/test/wire/%: $(B)/test/wire/%.o $(B)/liblocal.a $(call libs_upto,operate) $(DUCKDB_LIB)
+$(B)/test/wire/%: $(B)/test/wire/%.o $(SANITIZE_O) $(B)/liblocal.a $(call libs_upto,operate) $(DUCKDB_LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka -L$(DEPS)/duckdb -lduckdb -Wl,-rpath,$(abspath $(DEPS)/duckdb) -lz
@@ -99,7 +101,7 @@ FUZZ_BIN := $(FUZZ_SRC:test/fuzz/%.c=$(B)/libfuzzer/%)
 FUZZ_LAYERS := base record
 FUZZ_SECONDS ?= 60
 $(B)/test/fuzz/%.o: CPPFLAGS += -DFUZZ_REPLAY
-$(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(call libs_upto,record)
+$(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(SANITIZE_O) $(call libs_upto,record)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -117,7 +119,7 @@ replay: $(FUZZ_REPLAY)
 # ---- Benchmarks: test/bench/bench_*.c ---------------------------------------------------------------------------------
 BENCH_SRC := $(wildcard test/bench/bench_*.c)
 BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
-$(B)/test/bench/%: $(B)/test/bench/%.o $(call libs_upto,operate)
+$(B)/test/bench/%: $(B)/test/bench/%.o $(SANITIZE_O) $(call libs_upto,operate)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -140,7 +142,7 @@ UNIT_SRC := $(wildcard test/unit/*/test_*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 unit_layer = $(word 3,$(subst /, ,$(patsubst $(B)/%,%,$(1))))
 .SECONDEXPANSION:
-$(B)/test/unit/%: $(B)/test/unit/%.o $$(if $$(filter local,$$(firstword $$(subst /, ,$$*))),$(LOCAL_LIBS) $(DUCKDB_LIB),$$(call libs_upto,$$(firstword $$(subst /, ,$$*))))
+$(B)/test/unit/%: $(B)/test/unit/%.o $(SANITIZE_O) $$(if $$(filter local,$$(firstword $$(subst /, ,$$*))),$(LOCAL_LIBS) $(DUCKDB_LIB),$$(call libs_upto,$$(firstword $$(subst /, ,$$*))))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out $(DUCKDB_LIB),$^) $(LDLIBS) -lcmocka $(if $(filter $(DUCKDB_LIB),$^),-L$(DEPS)/duckdb -lduckdb -Wl$(comma)-rpath$(comma)$(abspath $(DEPS)/duckdb) -lz)

@@ -5,8 +5,6 @@ here=$(pwd)
 failed=0
 passed=0
 : "${UNIT_TIMEOUT:=120}"
-# gRPC's and DuckDB's libraries are not instrumented: hand-overs inside them look like races to ThreadSanitizer.
-export TSAN_OPTIONS="ignore_noninstrumented_modules=1 ${TSAN_OPTIONS:-}"
 for bin in "$@"; do
     dir=$(mktemp -d)
     program=$(realpath "$bin")

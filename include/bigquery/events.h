@@ -10,11 +10,12 @@
 
 /* Events of one kind, as values; each is encoded and appended, and durable when the call returns true. */
 struct event_run { /* ingestion_log_events: one row at the start of a run (running), one at its end */
-    const char *run_id, *task_id, *entity, *mode, *status /* running success failed */, *message_id, *worker;
+    const char *run_id, *task_id, *entity, *mode, *status /* running success failed skipped */, *message_id, *worker;
     int64_t tenant, start_us, end_us /* 0 = not yet */, frame_to_us, watermark_us;
     int64_t records_fetched, records_inserted, records_quarantined, rows_changed, requests, bytes_billed,
         delivery_attempt;
     const char *error_message, *error_class, *error_code;
+    const char *verdict; /* done retry reject; NULL while it runs */
 };
 struct event_sync { /* sync_state_events */
     const char *entity, *run_id, *mode, *kind /* advance or reset */;

@@ -158,6 +158,7 @@ bool events_run(struct events *events, const struct event_run *e, struct cancel 
     put_text(&row, "error_message", e->error_message);
     put_text(&row, "error_class", e->error_class);
     put_text(&row, "error_code", e->error_code);
+    put_text(&row, "verdict", e->verdict);
     return append(events, &row, cancel, err);
 }
 

@@ -37,7 +37,7 @@ static const struct column table_ingestion_log_events_columns[] = {
     COL("entity_type", COLUMN_STRING, "Entity: jobs, invoices, ..."),
     COL("tenant_id", COLUMN_INT64, "ServiceTitan tenant"),
     COL("mode", COLUMN_STRING, "incremental, full, backfill or reconcile"),
-    NEED("status", COLUMN_STRING, "running, success or failed"),
+    NEED("status", COLUMN_STRING, "running, success, failed, or skipped: the task was done already"),
     COL("start_time", COLUMN_TIMESTAMP, "Start of the run"),
     COL("end_time", COLUMN_TIMESTAMP, "End of the run; NULL while it runs"),
     COL("duration_ms", COLUMN_INT64, "End minus start"),
@@ -55,6 +55,7 @@ static const struct column table_ingestion_log_events_columns[] = {
     COL("error_message", COLUMN_STRING, "Why the run failed"),
     COL("error_class", COLUMN_STRING, "retry, throttled, permanent or cancelled"),
     COL("error_code", COLUMN_STRING, "Short code of the error"),
+    COL("verdict", COLUMN_STRING, "What became of the message: done, retry (it comes again) or reject (dead letter)"),
 };
 TABLE(table_ingestion_log_events, "ingestion_log_events", LOG_EXPIRY_DAYS, "Runs: one row at the start, one at the end",
       "entity_type", "tenant_id", "run_id");
@@ -233,9 +234,9 @@ static const struct log_view views[] = {
      "records_fetched,\n"
      "  records_inserted, records_quarantined, rows_changed, requests, bytes_billed, delivery_attempt, frame_to, "
      "watermark,\n"
-     "  message_id, worker, error_message, error_class, error_code, event_time\n"
+     "  message_id, worker, error_message, error_class, error_code, verdict, event_time\n"
      "FROM %s\n"
-     "WHERE run_id IS NOT NULL\n"
+     "WHERE run_id IS NOT NULL AND status != 'skipped'\n"
      "QUALIFY ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY IF(status = 'running', 1, 0), event_time DESC) = 1"},
     /* Rows before the newest reset do not count; within it the watermark is the maximum, so that a late writer cannot
        move it back. */

@@ -143,6 +143,7 @@ struct task_watch {
     struct waiter *waiters; /* under the lock, as what follows */
     size_t waiter_count;
     int64_t looked_ms; /* end of the last look */
+    int64_t looks;
     bool stopping;
 };
 
@@ -201,6 +202,7 @@ static void look(struct task_watch *watch)
     hand_out(watch, found, count);
     free(found);
     watch->looked_ms = clock_mono_ms();
+    watch->looks += id_count > 0;
     pthread_cond_broadcast(&watch->changed);
 }
 
@@ -327,4 +329,12 @@ bool task_watch_wait(struct task_watch *watch, const char *const *task_ids, size
     if (cancel)
         cancel_remove_hook(cancel, hook);
     return ok;
+}
+
+int64_t task_watch_looks(struct task_watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    int64_t looks = watch->looks;
+    pthread_mutex_unlock(&watch->lock);
+    return looks;
 }

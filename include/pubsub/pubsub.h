@@ -89,6 +89,9 @@ enum pubsub_settlement { PUBSUB_ACK, PUBSUB_NACK };
  * the message will come again. Thread-safe. */
 bool pubsub_settle(struct pubsub_subscriber *subscriber, struct pubsub_delivery *delivery, enum pubsub_settlement how,
                    struct error *err);
+/* The same for many at once, in as few calls as the service's limits allow. Frees all. False: for some of them it did not get through. */
+bool pubsub_settle_many(struct pubsub_subscriber *subscriber, struct pubsub_delivery *const *deliveries, size_t count,
+                        enum pubsub_settlement how, struct error *err);
 /* Stops the stream; leases of unsettled deliveries are still kept until pubsub_subscriber_free. */
 void pubsub_subscriber_stop(struct pubsub_subscriber *subscriber);
 void pubsub_subscriber_free(struct pubsub_subscriber *subscriber); /* all deliveries must be settled */

@@ -192,9 +192,10 @@ static TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Compariso
 
 static const struct column table_dead_letter_audit_columns[] = {
     EVENT_TIME,
-    NEED("action", COLUMN_STRING, "dead_lettered, replayed or discarded"),
+    NEED("action", COLUMN_STRING, "replayed or discarded"),
     COL("message_id", COLUMN_STRING, "Message id on the dead-letter topic"),
     COL("original_message_id", COLUMN_STRING, "Message id on its lane"),
+    COL("new_message_id", COLUMN_STRING, "Replayed: message id of the new message"),
     COL("task_id", COLUMN_STRING, "Task"),
     COL("run_id", COLUMN_STRING, "Last run"),
     COL("entity_type", COLUMN_STRING, "Entity"),
@@ -202,11 +203,13 @@ static const struct column table_dead_letter_audit_columns[] = {
     COL("mode", COLUMN_STRING, "Mode"),
     COL("reason", COLUMN_STRING, "Why it was dead-lettered"),
     COL("error_class", COLUMN_STRING, "Class of the error"),
-    COL("delivery_attempt", COLUMN_INT64, "Attempt"),
+    COL("error_code", COLUMN_STRING, "Short code of the error"),
+    COL("delivery_attempt", COLUMN_INT64, "Attempts before"),
+    COL("replays", COLUMN_INT64, "How often it had been replayed before"),
     COL("actor", COLUMN_STRING, "Who did it"),
     COL("payload", COLUMN_STRING, "The message's data"),
 };
-static TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
+TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
              "entity_type");
 
 static const struct table_schema *const tables[] = {

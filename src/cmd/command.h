@@ -38,7 +38,7 @@ struct command {
 #define COMMAND_NO_SETTINGS (~0u)
 
 extern const struct command command_worker, command_dispatch, command_init, command_status, command_runs,
-    command_last_sync, command_config, command_schema;
+    command_last_sync, command_config, command_schema, command_dlq;
 extern const struct command *const commands[]; /* ends with NULL */
 
 /* True for an option of the command that takes no value. */

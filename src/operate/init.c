@@ -69,9 +69,7 @@ static bool make_subscriptions(struct services *v, const struct teller *teller, 
     struct pubsub_subscription_options backfill = lane;
     const struct pubsub_subscription_options dead = {
         .topic = s->pubsub_dead_letter_topic,
-        .ack_deadline_s = ACK_DEADLINE_S,
-        .min_backoff_s = MIN_BACKOFF_S,
-        .max_backoff_s = MAX_BACKOFF_S,
+        .ack_deadline_s = ACK_DEADLINE_S, /* no backoff: what an operator has looked at is there again at once */
         .never_expires = true,
         .retention_s = DEAD_LETTER_RETENTION_S,
     };

@@ -138,12 +138,13 @@ static struct delivery *await_delivery(struct pubsub_subscriber *sub)
     return delivery;
 }
 
-void subscriber_forget(struct pubsub_subscriber *sub, size_t count, int64_t *counter)
+/* Counts a delivery out of what is outstanding. */
+static void forget(struct pubsub_subscriber *sub, int64_t *counter)
 {
     pthread_mutex_lock(&sub->mutex);
-    sub->shared.outstanding -= (int64_t)count;
+    sub->shared.outstanding--;
     if (counter)
-        *counter += (int64_t)count;
+        ++*counter;
     pthread_cond_broadcast(&sub->shared.changed);
     pthread_mutex_unlock(&sub->mutex);
 }
@@ -157,7 +158,7 @@ static void *handout_main(void *user)
         if (cancel_is_set(delivery->open.lease)) { /* lost while it waited: it comes again */
             lease_keeper_remove(sub->keeper, &delivery->lease, &expires_ms);
             lease_unref(sub->keeper, &delivery->lease);
-            subscriber_forget(sub, 1, NULL);
+            forget(sub, NULL);
             continue;
         }
         pthread_mutex_lock(&sub->mutex);
@@ -170,14 +171,16 @@ static void *handout_main(void *user)
 
 /* ---- Settling ---- */
 
-static bool acknowledge(struct pubsub_subscriber *sub, const char *const *ack_ids, size_t count, int64_t timeout_ms,
-                        int64_t until_ms, struct cancel *cancel, struct error *err)
+static bool acknowledge(struct pubsub_subscriber *sub, const struct lease *lease, int64_t timeout_ms, int64_t until_ms,
+                        struct cancel *cancel, struct error *err)
 {
     Google__Pubsub__V1__AcknowledgeRequest request;
     google__pubsub__v1__acknowledge_request__init(&request);
+    char *id;
+    memcpy(&id, &lease->ack_id, sizeof id);
     request.subscription = sub->subscription;
-    memcpy(&request.ack_ids, &ack_ids, sizeof ack_ids); /* borrowed; packing only reads */
-    request.n_ack_ids = count;
+    request.ack_ids = &id;
+    request.n_ack_ids = 1;
     struct pubsub_call call = {.method = "/google.pubsub.v1.Subscriber/Acknowledge",
                                .routing_key = "subscription",
                                .resource = sub->subscription,
@@ -193,7 +196,7 @@ static bool settle_call(struct pubsub_subscriber *sub, const struct lease *lease
                         int64_t timeout_ms, int64_t until_ms, struct cancel *cancel, struct error *err)
 {
     if (how == PUBSUB_ACK)
-        return acknowledge(sub, &lease->ack_id, 1, timeout_ms, until_ms, cancel, err);
+        return acknowledge(sub, lease, timeout_ms, until_ms, cancel, err);
     return lease_modify(sub->client, sub->subscription, &lease->ack_id, 1, 0, timeout_ms, until_ms, cancel, err);
 }
 
@@ -234,53 +237,8 @@ bool pubsub_settle(struct pubsub_subscriber *sub, struct pubsub_delivery *open, 
     bool ok = held ? settle_held(sub, lease, how, expires_ms, err) : settle_lost(sub, lease, how, err);
     lease_unref(sub->keeper, lease);
     struct pubsub_stats *stats = &sub->shared.stats;
-    subscriber_forget(sub, 1, !ok ? NULL : how == PUBSUB_ACK ? &stats->acked : &stats->nacked);
+    forget(sub, !ok ? NULL : how == PUBSUB_ACK ? &stats->acked : &stats->nacked);
     return ok;
-}
-
-/* As many ids as one call may carry; *ret_expires_ms is when the first of their leases ends, *ret_held whether all of
- * them still last. */
-static size_t collect(struct pubsub_subscriber *sub, struct pubsub_delivery *const *list, size_t count,
-                      const char **ret_ids, int64_t *ret_expires_ms, bool *ret_held)
-{
-    size_t taken = 0, bytes = 0;
-    *ret_expires_ms = INT64_MAX;
-    *ret_held = true;
-    while (taken < count && taken < LEASE_MAX_IDS && bytes < LEASE_MAX_REQUEST_BYTES / 2) {
-        struct lease *lease = &delivery_of(list[taken])->lease;
-        int64_t expires_ms;
-        *ret_held = lease_keeper_remove(sub->keeper, lease, &expires_ms) && *ret_held;
-        if (expires_ms < *ret_expires_ms)
-            *ret_expires_ms = expires_ms;
-        bytes += strlen(lease->ack_id);
-        ret_ids[taken++] = lease->ack_id;
-    }
-    return taken;
-}
-
-bool pubsub_settle_many(struct pubsub_subscriber *sub, struct pubsub_delivery *const *list, size_t count,
-                        enum pubsub_settlement how, struct error *err)
-{
-    struct pubsub_stats *stats = &sub->shared.stats;
-    bool all = true;
-    for (size_t done = 0; done < count;) {
-        const char *ids[LEASE_MAX_IDS];
-        int64_t until_ms;
-        bool held;
-        size_t taken = collect(sub, list + done, count - done, ids, &until_ms, &held);
-        bool ok = how == PUBSUB_ACK ? acknowledge(sub, ids, taken, SETTLE_TIMEOUT_MS, until_ms, NULL, err)
-                                    : lease_modify(sub->client, sub->subscription, ids, taken, 0, SETTLE_TIMEOUT_MS,
-                                                   until_ms, NULL, err);
-        for (size_t i = 0; i < taken; i++)
-            lease_unref(sub->keeper, &delivery_of(list[done + i])->lease);
-        if (ok && !held && how == PUBSUB_ACK)
-            ok = error_set(err, ERROR_RETRY, "lease_lost", "could not ack %zu messages for certain: a lease had ended",
-                           taken);
-        subscriber_forget(sub, taken, !ok ? NULL : how == PUBSUB_ACK ? &stats->acked : &stats->nacked);
-        all = all && ok;
-        done += taken;
-    }
-    return all;
 }
 
 /* ---- Life ---- */

@@ -38,8 +38,6 @@ struct pubsub_subscriber {
 };
 
 void *subscriber_stream_main(void *subscriber);
-/* Counts deliveries out of what is outstanding. */
-void subscriber_forget(struct pubsub_subscriber *sub, size_t count, int64_t *counter /* may be NULL */);
 /* Takes over what arrived: leases are kept, messages queued for handing out; what goes beyond the bound is given back.
  */
 void subscriber_accept(struct pubsub_subscriber *sub, struct delivery *list, int64_t received_ms);

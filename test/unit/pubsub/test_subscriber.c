@@ -114,48 +114,6 @@ static void many_receipts_go_in_few_calls(void **state)
         assert_true(settle(bench, i, PUBSUB_ACK, &err));
 }
 
-static void many_are_settled_in_few_calls(void **state)
-{
-    enum { ACKED = 2600, ALL = 2700 };
-    struct bench *bench = *state;
-    struct fake *f = bench->fake;
-    struct error err = ERROR_INIT;
-    struct pubsub_delivery **list = xcalloc(ALL, sizeof *list);
-    subscribe(bench, ALL, 600);
-    fake_deliver(f, ALL);
-    for (int i = 0; i < ALL; i++)
-        list[i] = inbox_get(&bench->inbox, i);
-    assert_true(pubsub_settle_many(bench->sub, list, ACKED, PUBSUB_ACK, &err));
-    assert_int_equal(fake_read(f, &f->ack.calls), 2); /* 2,500 ids a call */
-    assert_true(pubsub_settle_many(bench->sub, list + ACKED, ALL - ACKED, PUBSUB_NACK, &err));
-    for (int i = 0; i < ALL; i++) {
-        assert_int_equal(fake_read(f, &f->messages[i].acks), i < ACKED);
-        assert_int_equal(fake_read(f, &f->messages[i].nacks), i >= ACKED);
-        assert_int_equal(fake_read(f, &f->messages[i].late), 0);
-    }
-    assert_int_equal(stats_of(bench).acked, ACKED);
-    assert_int_equal(stats_of(bench).nacked, ALL - ACKED);
-    free(list);
-}
-
-static void acks_that_did_not_get_through_are_told(void **state)
-{
-    struct bench *bench = *state;
-    struct error err = ERROR_INIT;
-    struct pubsub_delivery *list[2];
-    subscribe(bench, 5, 60);
-    fake_deliver(bench->fake, 2);
-    for (int i = 0; i < 2; i++)
-        list[i] = inbox_get(&bench->inbox, i);
-    fake_lock(bench->fake);
-    bench->fake->ack.status = 7; /* PERMISSION_DENIED */
-    bench->fake->ack.times = -1;
-    fake_unlock(bench->fake);
-    assert_false(pubsub_settle_many(bench->sub, list, 2, PUBSUB_ACK, &err));
-    assert_int_equal(err.class, ERROR_PERMANENT);
-    assert_int_equal(stats_of(bench).acked, 0);
-}
-
 static void a_lease_that_cannot_be_kept_is_lost(void **state)
 {
     struct bench *bench = *state;
@@ -425,8 +383,6 @@ int main(void)
         CASE(a_message_arrives_is_leased_at_once_and_acked),
         CASE(a_nack_gives_the_message_back),
         CASE(many_receipts_go_in_few_calls),
-        CASE(many_are_settled_in_few_calls),
-        CASE(acks_that_did_not_get_through_are_told),
         CASE(a_lease_that_cannot_be_kept_is_lost),
         CASE(a_failed_extension_is_repeated_while_time_remains),
         CASE(a_lease_outlives_the_end_of_its_stream),

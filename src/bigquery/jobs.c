@@ -344,7 +344,7 @@ bool bq_query_estimate(struct bq_client *client, const struct bq_query *query, s
     struct json_object *answer = NULL;
     int status = 0;
     bq_job_body(&body, client, /* job_id */ NULL, query);
-    bool ok = bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), "estimate a query", 0}, cancel,
+    bool ok = bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), "check the query", 0}, cancel,
                       &status, &answer, err);
     if (ok) {
         snprintf(ret->statement_type, sizeof ret->statement_type, "%s",

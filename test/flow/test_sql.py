@@ -164,6 +164,7 @@ class Queries(unittest.TestCase):
         cls.quarantine("customers")
         cls.kill_in("payments")
         cls.dead_letters()
+        cls.long_ago()
         cls.make_v1()
 
     @classmethod
@@ -210,6 +211,24 @@ class Queries(unittest.TestCase):
 (TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 40 DAY), 'dead_lettered', 'm0', 'jobs', 'long ago', 'worker')""")
 
     @classmethod
+    def long_ago(cls):
+        """What lies before the time that any query asks for."""
+        ago = {days: f"TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {days} DAY)" for days in (2, 9, 40)}
+        run = f"'campaigns', {cls.tenant}, 'full'"
+        execute(cls.stack, f"""INSERT INTO `{{p}}.st_logs_v2.ingestion_log_events`
+(run_id, entity_type, tenant_id, mode, status, start_time, end_time, duration_ms, records_fetched, records_inserted, rows_changed, event_time) VALUES
+('old-2', {run}, 'failed', {ago[2]}, {ago[2]}, 1, 7, 7, 7, {ago[2]}),
+('old-9', {run}, 'failed', {ago[9]}, {ago[9]}, 999999, 7, 7, 7, {ago[9]}),
+('old-success', {run}, 'success', {ago[9]}, {ago[9]}, 999999, 7, 7, 7, {ago[9]})""")
+        execute(cls.stack, f"""INSERT INTO `{{p}}.st_logs_v2.target_change_events`
+(target, change_number, state, started_at, ended_at, rows_inserted, rows_updated, rows_deleted, bytes_billed, run_ids, event_time) VALUES
+('raw_jobs', 900, 'failed', {ago[40]}, {ago[40]}, 7, 7, 7, 7, ['old'], {ago[40]})""")
+        execute(cls.stack, f"""INSERT INTO `{{p}}.st_logs_v2.schema_drift` (run_id, entity_type, field, kind, occurrences, event_time)
+VALUES ('old', 'jobs', 'old', 'unknown_field', 7, {ago[9]})""")
+        execute(cls.stack, f"""INSERT INTO `{{p}}.st_logs_v2.quarantine` (run_id, entity_type, reason, payload_encoding, payload_bytes, event_time)
+VALUES ('old', 'jobs', 'old', 'utf8', 0, {ago[9]})""")
+
+    @classmethod
     def make_v1(cls):
         """v1's invoices: text keys, amounts as floats; one invoice of v2 is missing, one is dearer by 10, one is v1's own."""
         stack = cls.stack
@@ -248,7 +267,7 @@ UNION ALL SELECT 'only-v1', DATE '2001-02-03', 1.5""")
             self.skipTest("midnight passed between two looks")
         events = self.stack.query("SELECT run_id, MIN(start_time) AS began FROM `{p}.st_logs_v2.ingestion_log_events` GROUP BY run_id")
         today = {e["run_id"] for e in events if datetime.datetime.fromtimestamp(int(e["began"]) / 1e6, datetime.timezone.utc).date() == first}
-        self.assertEqual(len(events), len(ENTITIES) + 4)
+        self.assertEqual(len(events), len(ENTITIES) + 4 + 3)
         self.assertEqual({row["run_id"] for row in rows}, today)
         self.assertEqual([row["start_time"] for row in rows], sorted((row["start_time"] for row in rows), reverse=True))
         by_run = {row["run_id"]: row for row in rows}
@@ -300,10 +319,10 @@ VALUES ('never', 'jobs', 99, 'failed', TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERV
     def test_slowest_runs(self):
         rows = self.run_query("slowest_runs")
         took = {e["run_id"]: int(e["duration_ms"]) for e in self.stack.query(
-            "SELECT run_id, duration_ms FROM `{p}.st_logs_v2.ingestion_log_events` WHERE end_time IS NOT NULL")}
-        self.assertEqual(len(rows), len(self.completed()) + 1)
+            "SELECT run_id, duration_ms FROM `{p}.st_logs_v2.ingestion_log_events` WHERE end_time IS NOT NULL AND run_id NOT IN ('old-9', 'old-success')")}
+        self.assertEqual(len(rows), len(self.completed()) + 2)
         self.assertEqual({row["run_id"] for row in rows}, set(took))
-        self.assertEqual([row["status"] for row in rows].count("failed"), 1)
+        self.assertEqual([row["status"] for row in rows].count("failed"), 2)
         order = [took[row["run_id"]] for row in rows]
         self.assertEqual(order, sorted(order, reverse=True))
         for row in rows:
@@ -356,7 +375,7 @@ VALUES ('never', 'jobs', 99, 'failed', TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERV
 
     def test_schema_drift(self):
         rows = self.run_query("schema_drift")
-        raw = self.stack.query("SELECT entity_type, field, kind, run_id, occurrences FROM `{p}.st_logs_v2.schema_drift`")
+        raw = self.stack.query("SELECT entity_type, field, kind, run_id, occurrences FROM `{p}.st_logs_v2.schema_drift` WHERE run_id != 'old'")
         expected = {}
         for event in raw:
             key = event["entity_type"], event["field"], event["kind"]

@@ -440,7 +440,7 @@ VALUES ('never', 'jobs', 99, 'failed', TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERV
     def test_the_list(self):
         listed = json.loads(self.stack.ingestor("query", "--json").stdout)
         self.assertEqual([(f["folder"], f["name"]) for f in listed], [(p.parent.name, p.stem) for p in QUERIES])
-        text = self.stack.ingestor("query").stdout
+        text = self.stack.ingestor("query", env={"BQ_PROJECT_ID": ""}).stdout  # the list needs no settings
         for path in QUERIES:
             self.assertIn(f"  {path.stem:20} {path.read_text().splitlines()[0].removeprefix('-- ')}\n", text)
 
@@ -478,6 +478,9 @@ VALUES ('never', 'jobs', 99, 'failed', TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERV
         self.assertEqual(before, self.stack.query("SELECT COUNT(*) AS n FROM `{p}.st_logs_v2.dead_letter_audit`"))
 
     def test_wrong_use(self):
+        unset = self.stack.ingestor("query", "recent_runs", env={"BQ_PROJECT_ID": ""}, check=False)
+        self.assertEqual(unset.returncode, 2)
+        self.assertIn("not set: BQ_PROJECT_ID", unset.stderr)
         self.refused("resent_runs", says="no query 'resent_runs'")
         self.refused("totals", says="there is no value for ${V1_COLUMN}; give it with --param V1_COLUMN=VALUE")
         self.refused("recent_runs", "--param", "V1_TABLE=x", says="no placeholder ${V1_TABLE}")

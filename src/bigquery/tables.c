@@ -301,7 +301,8 @@ void log_view_sql(struct buf *out, const struct warehouse_names *names, const st
 
 void sql_table(struct buf *out, const char *project, const char *dataset, const char *table)
 {
-    buf_printf(out, "`%s.%s.%s`", project, dataset, table);
+    buf_printf(out, "`%s%s%s%s%s`", project ? project : "", project ? "." : "", dataset, table ? "." : "",
+               table ? table : "");
 }
 
 void sql_string(struct buf *out, const char *text)

@@ -19,7 +19,7 @@ const struct log_view *log_view_at(size_t index);
 /* The query text of a view. */
 void log_view_sql(struct buf *out, const struct warehouse_names *names, const struct log_view *view);
 
-/* `project.dataset.table` in one pair of backticks. */
+/* `project.dataset.table` in one pair of backticks; project NULL: `dataset.table`; table NULL: the dataset. */
 void sql_table(struct buf *out, const char *project, const char *dataset, const char *table);
 /* A SQL string literal in single quotes. */
 void sql_string(struct buf *out, const char *text);

@@ -19,10 +19,15 @@ AR := gcc-ar
 OPT ?= -O2
 WARN := -Wall -Wextra -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wshadow -Wpointer-arith \
         -Wcast-qual -Wwrite-strings -Wundef -Wformat=2 -Wvla -Wimplicit-fallthrough -Werror
+# Hardening, checked by test/lint/hardening.sh. FORTIFY needs an optimizer and would blind the sanitizers.
+MACHINE := $(shell $(CC) -dumpmachine)
+HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection \
+          $(if $(filter x86_64-%,$(MACHINE)),-fcf-protection=full) $(if $(filter aarch64-%,$(MACHINE)),-mbranch-protection=standard)
+FORTIFY := $(if $(SANITIZE)$(filter -O0,$(OPT)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 CPPFLAGS := -D_GNU_SOURCE -Iinclude -I$(B)/proto
-CFLAGS := -std=c11 $(OPT) -g $(WARN) -fstack-protector-strong $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-GENFLAGS := -std=c11 $(OPT) -g -w
-LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+CFLAGS := -std=c11 $(OPT) -g $(WARN) $(HARDEN) $(FORTIFY) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+GENFLAGS := -std=c11 $(OPT) -g -w $(HARDEN) $(FORTIFY)
+LDFLAGS := -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 # Linked into every program of a sanitized build: the sanitizers' settings.
 SANITIZE_O := $(if $(SANITIZE),$(B)/test/lib/sanitize.o)
 LDLIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -lmicrohttpd -ljson-c -lssl -lcrypto -lxxhash -lm
@@ -77,13 +82,21 @@ $(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: proto/%.proto
 	@mkdir -p $(B)/proto
 	$(call say,PROTO,$<)
 	$(Q)protoc-c --proto_path=proto --c_out=$(B)/proto $<
-$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(PROTO_H)
+$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(PROTO_H) $(B)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(GENFLAGS) -c -o $@ $<
-$(B)/%.o: %.c | $(PROTO_H)
+$(B)/%.o: %.c $(B)/flags | $(PROTO_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) $(if $(filter test/unit/%,$<),-I$(patsubst test/unit/%,src/%,$(<D))) -MMD -MP -c -o $@ $<
+# Other flags, other objects: the file is made anew when the flags are others than those it holds.
+FLAGS := $(strip $(CC) $(CPPFLAGS) $(CFLAGS) $(GENFLAGS) $(LDFLAGS))
+$(B)/flags:
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' >$@
+ifneq ($(shell cat $(B)/flags 2>/dev/null),$(FLAGS))
+.PHONY: $(B)/flags
+endif
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---- Wire tests in C: test/wire/test_*.c link everything, product and local stack ------------------------------------
@@ -170,7 +183,7 @@ test-wire: $(B)/st-local $(WIRE_BIN)
 	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
 	@test/flow/run.py $(B)
-lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
+lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents, hardening
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh
 	@test/lint/layers.py
@@ -179,6 +192,7 @@ lint: ## format, layers, headers that compile alone, banned functions, sizes, ge
 	@test/lint/headers.sh $(CC) $(CPPFLAGS) -std=c11 $(WARN)
 	@$(MAKE) --no-print-directory $(B)/st-ingestor
 	@test/lint/docs.sh $(B)
+	@test/lint/hardening.sh $(B)/st-ingestor
 format: ## give all sources their form
 	@find src test include -name '*.[ch]' -not -path '*/node_modules/*' -print0 | xargs -0 clang-format -i
 docs: programs ## write what is generated: .env.example, the README's option table
@@ -188,6 +202,14 @@ demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) -j$(JOBS) programs
 	@test/demo/demo.py --build $(B) $(DEMO)
+
+# The program finds config/ in the working folder, beside itself or one folder above: PREFIX is a folder of its own.
+PREFIX ?= /opt/st-ingestor
+.PHONY: install
+install: $(B)/st-ingestor ## install the production binary and what it reads into DESTDIR/PREFIX (/opt/st-ingestor)
+	install -D -m 755 $(B)/st-ingestor $(DESTDIR)$(PREFIX)/bin/st-ingestor
+	@set -e; for file in $(wildcard config/*.json sql/*.sql sql/*/*.sql); do \
+	  echo "install $(DESTDIR)$(PREFIX)/$$file"; install -D -m 644 $$file $(DESTDIR)$(PREFIX)/$$file; done
 
 .PHONY: help clean
 help: ## this list

@@ -15,7 +15,7 @@ FROM ${BASE}
 # What the base brings of package lists, logs and programs that run with another user's rights goes, too.
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-       ca-certificates libcurl4 libgrpc29 libjson-c5 libmicrohttpd12 libprotobuf-c1 libssl3 libxxhash0 >/dev/null \
+       ca-certificates libcurl4 libgrpc29 libjson-c5 libmicrohttpd12 libprotobuf-c1 libssl3 libxxhash0 tzdata >/dev/null \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/* \
        /var/log/apt /var/log/*.log \

@@ -142,12 +142,9 @@ bench: $(BENCH_BIN) ## measure against a floor in the same run
 
 # ---- Dependencies ---------------------------------------------------------------------------------------------------
 NODE_STAMP := test/wire/node/node_modules/.lock-sha256
-.PHONY: deps deps-container deps-check
+.PHONY: deps deps-check
 deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages
 	@test/deps/install.sh
-	@test/deps/install.sh container
-deps-container: ## install what builds and runs the image in tests: buildah, mmdebstrap, podman, runc
-	@test/deps/install.sh container
 deps-check:
 	@if [ -n "$$(test/deps/check.sh)" ] || [ ! -e $(DUCKDB_LIB) ] || [ ! -e $(NODE_STAMP) ]; then test/deps/install.sh; fi
 $(DUCKDB_LIB):
@@ -172,25 +169,21 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 	@test/run_units.sh $^
 
 # ---- Checks ---------------------------------------------------------------------------------------------------------
-.PHONY: test test-units test-wire test-flow test-container lint format docs
+.PHONY: test test-units test-wire test-flow lint format docs
 test: ## all tests: units, Google's own clients against st-local, whole binaries, the image
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@$(MAKE) --no-print-directory -j$(JOBS) test-units
 	@$(MAKE) --no-print-directory replay
 	@$(MAKE) --no-print-directory test-wire
-	@$(MAKE) --no-print-directory test-flow
 	@$(if $(SANITIZE),echo 'container: not built: it has no sanitized form',$(MAKE) --no-print-directory test-container)
+	@$(MAKE) --no-print-directory test-flow
 test-units: $(UNIT_BIN)
 	@test/run_units.sh $(UNIT_BIN)
 test-wire: $(B)/st-local $(WIRE_BIN)
 	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
 	@test/flow/run.py $(B)
-# Only root can make the base. Where the packages cannot be installed, run.py says what is missing.
-test-container: $(B)/st-local ## build the image without a registry, look into it, run its worker against st-local
-	@[ "$$(id -u)" != 0 ] || test/deps/install.sh container || true
-	@test/container/run.py $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents, hardening
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh
@@ -211,13 +204,21 @@ demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -
 	@$(MAKE) -j$(JOBS) programs
 	@test/demo/demo.py --build $(B) $(DEMO)
 
+# ---- Installing, and the image --------------------------------------------------------------------------------------
 # The program finds config/ in the working folder, beside itself or one folder above: PREFIX is a folder of its own.
 PREFIX ?= /opt/st-ingestor
-.PHONY: install
+INSTALLED := config/config.json config/schema_registry.json $(wildcard sql/*.sql sql/*/*.sql)
+.PHONY: install deps-container test-container
 install: $(B)/st-ingestor ## install the production binary and what it reads into DESTDIR/PREFIX (/opt/st-ingestor)
 	install -D -m 755 $(B)/st-ingestor $(DESTDIR)$(PREFIX)/bin/st-ingestor
-	@set -e; for file in config/config.json config/schema_registry.json $(wildcard sql/*.sql sql/*/*.sql); do \
-	  echo "install $(DESTDIR)$(PREFIX)/$$file"; install -D -m 644 $$file $(DESTDIR)$(PREFIX)/$$file; done
+	@set -e; for file in $(INSTALLED); do echo "install $(DESTDIR)$(PREFIX)/$$file"; install -D -m 644 $$file $(DESTDIR)$(PREFIX)/$$file; done
+deps: deps-container
+deps-container: ## install what builds and runs the image: buildah, mmdebstrap, podman, runc
+	@test/deps/install.sh container
+# Only root can make the base. Where the packages cannot be installed, run.py says what is missing.
+test-container: $(B)/st-local ## build the image without a registry, look into it, run worker and serve in it
+	@[ "$$(id -u)" != 0 ] || test/deps/install.sh container || true
+	@test/container/run.py $(B)
 
 .PHONY: help clean
 help: ## this list

@@ -109,7 +109,8 @@ class Contents(unittest.TestCase):
         with_it = [path for path, status in walk() if os.path.isfile(files / path[1:]) and SECRET.encode() in (files / path[1:]).read_bytes()]
         self.assertEqual(with_it, [])
 
-    def test_certificates(self):
+    def test_certificates_and_time_zones(self):
+        self.assertTrue((files / "usr/share/zoneinfo/America/Los_Angeles").exists())
         self.assertGreater((files / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN CERTIFICATE"), 50)
 
     def test_configuration(self):

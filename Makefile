@@ -170,7 +170,7 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 
 # ---- Checks ---------------------------------------------------------------------------------------------------------
 .PHONY: test test-units test-wire test-flow lint format docs
-test: ## all tests: units, Google's own clients against st-local, whole binaries, the image
+test: ## all tests: units, Google's own clients against st-local, whole binaries
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@$(MAKE) --no-print-directory -j$(JOBS) test-units
@@ -184,7 +184,7 @@ test-wire: $(B)/st-local $(WIRE_BIN)
 	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
 	@test/flow/run.py $(B)
-lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents, hardening
+lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh
 	@test/lint/layers.py

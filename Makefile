@@ -23,7 +23,7 @@ WARN := -Wall -Wextra -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wold-
 MACHINE := $(shell $(CC) -dumpmachine)
 HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection \
           $(if $(filter x86_64-%,$(MACHINE)),-fcf-protection=full) $(if $(filter aarch64-%,$(MACHINE)),-mbranch-protection=standard)
-FORTIFY := $(if $(SANITIZE)$(filter -O0,$(OPT)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+FORTIFY := $(if $(SANITIZE),,$(if $(filter-out -O0,$(filter -O%,$(OPT))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
 CPPFLAGS := -D_GNU_SOURCE -Iinclude -I$(B)/proto
 CFLAGS := -std=c11 $(OPT) -g $(WARN) $(HARDEN) $(FORTIFY) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 GENFLAGS := -std=c11 $(OPT) -g -w $(HARDEN) $(FORTIFY)

@@ -37,6 +37,12 @@ def call(words, timeout=COMMAND_TIMEOUT_S, env=None, cwd=None):
     return done.stdout
 
 
+def first_error(error):
+    """One line that says why a tool gave up."""
+    lines = [line for line in str(error).splitlines() if line]
+    return next((line for line in lines if line.startswith("E: ")), lines[-1])
+
+
 def check_tools():
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
@@ -57,7 +63,7 @@ def make_base(work):
     try:
         call(words, BASE_TIMEOUT_S, env={**os.environ, "TMPDIR": str(work)})
     except (BuildFailed, subprocess.TimeoutExpired) as error:
-        raise NoBuilder(f"no base: {error}") from None
+        raise NoBuilder(f"no base: {first_error(error)}") from None
     shutil.move(new, BASE_FILE)
     return True
 
@@ -103,7 +109,7 @@ class Builder:
             except BuildFailed as error:
                 reason = error
                 shutil.rmtree(self.work / "root", ignore_errors=True)
-        raise NoBuilder(f"no storage: {reason}")
+        raise NoBuilder(f"no storage: {first_error(reason)}")
 
     def load_base(self):
         container = self.choose_storage()
@@ -116,7 +122,7 @@ class Builder:
         try:
             self.buildah("run", "--isolation", "chroot", container, "apt-get", "-qq", "update", "--error-on=any")
         except (BuildFailed, subprocess.TimeoutExpired) as error:
-            raise NoBuilder(f"the packages cannot be reached: {error}") from None
+            raise NoBuilder(f"the packages cannot be reached: {first_error(error)}") from None
 
     def prepare(self):
         is_new = self.timed("base", make_base, self.work)

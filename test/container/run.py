@@ -38,6 +38,9 @@ def main():
     except builder.BuildFailed as error:
         print(f"container: {error}", flush=True)
         return 1
+    except KeyboardInterrupt:
+        print("container: stopped", flush=True)
+        return 130
     finally:
         test_image.close()
 

@@ -2,17 +2,18 @@
 #
 #   docker build -t st-ingestor .
 #   docker build --build-arg BASE=debian:bookworm-slim@sha256:... --build-arg VERSION=2.0.0 -t st-ingestor .
+# BASE is a Debian 12, whose names the packages below have.
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
 WORKDIR /source
 COPY test/deps test/deps
-RUN test/deps/install.sh build
+RUN bash test/deps/install.sh build
 COPY . .
 RUN make -j"$(nproc)" install DESTDIR=/image && strip /image/opt/st-ingestor/bin/st-ingestor
 
 FROM ${BASE}
-# What the base brings of package lists, logs and programs that run with another user's rights goes, too.
+# No package lists and no logs are left, and no file that runs with another user's rights: the base's neither.
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
        ca-certificates libcurl4 libgrpc29 libjson-c5 libmicrohttpd12 libprotobuf-c1 libssl3 libxxhash0 tzdata >/dev/null \

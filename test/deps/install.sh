@@ -30,9 +30,9 @@ install_node_modules() {
     echo "$sum" >"$folder/$lock"
 }
 
-mapfile -t missing < <(test/deps/check.sh "$@")
+mapfile -t missing < <(bash test/deps/check.sh "$@")
 [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
-mapfile -t missing < <(test/deps/check.sh "$@")
+mapfile -t missing < <(bash test/deps/check.sh "$@")
 [ ${#missing[@]} -eq 0 ] || fail "still missing: ${missing[*]}"
 [ $# -eq 0 ] || exit 0
 test/deps/duckdb.sh

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "errors.h"
 #include "net/backoff.h"
+#include "rest.h"
 
 enum { CHAIN_MAX_WEATHER = 6, CHAIN_MAX_EMPTY_FINDS = 3, CHAIN_MAX_STEPS = 100000 };
 
@@ -68,6 +69,7 @@ struct walk {
     struct chain *chain;
     struct waiter *leader;
     struct cancel *cancel;
+    int64_t inserted; /* the last change that was this walk's own; 0 = none */
 };
 
 /* ---- State
@@ -278,13 +280,24 @@ static bool pass_failure(struct walk *walk, const struct ended *ended, struct er
         return true;
     if (error_may_retry(reason) && ++chain->weather < CHAIN_MAX_WEATHER) {
         int64_t pause_ms = backoff_next_ms(&chain->pause, reason->wait_ms);
-        return cancel_sleep_ms(walk->cancel, pause_ms > 0 ? pause_ms : reason->wait_ms) ||
+        pause_ms = pause_ms > 0 ? pause_ms : reason->wait_ms;
+        bq_note_retry(pause_ms, chain->weather, reason);
+        return cancel_sleep_ms(walk->cancel, pause_ms) ||
                cancel_check(walk->cancel, err);
     }
     chain->weather = 0;
     if (err)
         *err = *reason;
     return false;
+}
+
+/* Every worker that waits sees the change end; who inserted it counts it. */
+static void count_billed(const struct walk *walk, const struct ended *ended)
+{
+    const struct bq_label label = {"st_step", "merge"};
+    const struct bq_query query = {.labels = &label, .label_count = 1};
+    if (walk->inserted == ended->number)
+        bq_note_billed(&query, ended->job.bytes_billed);
 }
 
 /* Waits for job n, records its end, tells the waiters. True: the chain is one further. */
@@ -295,6 +308,7 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
     snprintf(ended.job_id, sizeof ended.job_id, "%s", job_id);
     bool ok = chain_wait(walk->w, job_id, &ended.job, walk->cancel, err);
     if (ok) {
+        count_billed(walk, &ended);
         read_runs(&ended);
         ok = record(walk, &ended, err);
     }
@@ -319,16 +333,25 @@ static bool insert_change(struct walk *walk, int64_t number, const char *job_id,
                           struct error *err)
 {
     size_t runs = walk->chain->limit > 0 && walk->chain->limit < plan->run_count ? walk->chain->limit : plan->run_count;
-    char number_text[24], find_text[24];
+    char number_text[24], find_text[24], runs_text[24];
+    snprintf(runs_text, sizeof runs_text, "%zu", runs);
     snprintf(number_text, sizeof number_text, "%lld", (long long)number);
     snprintf(find_text, sizeof find_text, "%d", plan->find);
     const struct bq_param params[] = {
         {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
-    const struct bq_label labels[] = {{"st_step", "merge"},
-                                      {"st_entity", walk->entity->name},
-                                      {"st_change", number_text},
-                                      {"st_find", find_text},
-                                      {"st_run", plan->runs[0]}};
+    bool own_only = runs == 1 && strcmp(plan->runs[0], walk->leader->run_id) == 0;
+    const struct bq_label labels[] = {
+        {"st_step", "merge"},
+        {"st_entity", walk->entity->name},
+        {"st_target", walk->chain->target},
+        {"st_change", number_text},
+        {"st_find", find_text},
+        {"st_run", walk->leader->run_id}, /* which inserted it; all that it takes stand in its parameter */
+        {"st_runs", runs_text},
+        {"st_tenant", "several"},
+        {"st_mode", "several"},
+    };
+    enum { LABELS = sizeof labels / sizeof labels[0], LABELS_OF_RUN = 2 /* the last: the scope tells them */ };
     struct buf sql = BUF_INIT;
     merge_sql(&sql, &walk->w->names, walk->entity, (const char *const *)plan->partitions, plan->partition_count,
               plan->staged_min_us, plan->staged_max_us);
@@ -336,8 +359,9 @@ static bool insert_change(struct walk *walk, int64_t number, const char *job_id,
                              .params = params,
                              .param_count = 1,
                              .labels = labels,
-                             .label_count = sizeof labels / sizeof labels[0]};
+                             .label_count = own_only ? LABELS - LABELS_OF_RUN : LABELS};
     enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
+    walk->inserted = inserted == BQ_INSERTED ? number : walk->inserted;
     buf_release(&sql);
     return inserted != BQ_INSERT_FAILED; /* EXISTS: another was first, and its job is as good */
 }
@@ -528,7 +552,7 @@ bool warehouse_merge(struct warehouse *w, const struct entity *entity, const cha
 {
     struct chain *chain = chain_of(w, entity->target.name);
     struct waiter waiter = {.run_id = run_id};
-    struct walk walk = {w, entity, chain, &waiter, cancel};
+    struct walk walk = {w, entity, chain, &waiter, cancel, 0};
     uint64_t hook = cancel ? cancel_add_hook(cancel, wake, chain) : 0;
     pthread_mutex_lock(&chain->mutex);
     waiter.next = chain->waiters;

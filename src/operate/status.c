@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/metrics.h"
+
 /* %s: project.dataset of the logs. Tenant 0 and entity '' mean all of them. */
 static const char status_sql[] =
     "SELECT r.tenant_id, r.entity_type, r.status, r.mode, r.start_time, r.duration_ms, r.records_fetched, "
@@ -35,7 +37,11 @@ static bool run_query(struct services *v, const char *sql, int64_t tenant, const
         {.name = "tenant", .type = BQ_PARAM_INT64, .number = tenant},
         {.name = "entity", .type = BQ_PARAM_STRING, .string = entity ? entity : ""},
     };
-    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2};
+    char tenant_text[METRIC_NUMBER_SIZE];
+    const struct bq_label labels[] = {{"st_step", "status"},
+                                      {"st_entity", entity ? entity : "all"},
+                                      {"st_tenant", tenant ? metric_number(tenant_text, tenant) : "all"}};
+    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     return bq_query_run(v->bigquery, &query, ret, cancel, err);
 }
 

@@ -32,7 +32,8 @@ struct metric_update {
 void metrics_add(enum metric metric, int64_t amount, struct metric_labels labels); /* counters */
 /* Several at once: a scrape sees all of them or none. */
 void metrics_add_all(const struct metric_update *updates, size_t count);
-void metrics_observe(enum metric metric, int64_t value, struct metric_labels labels); /* histograms, in the metric's unit */
+void metrics_observe(enum metric metric, int64_t value,
+                     struct metric_labels labels); /* histograms, in the metric's unit */
 
 /* What is read at scrape time: collectors are called by metrics_render, one scrape at a time, and call metrics_set for gauges, and for
  * counters that somebody else keeps. A series that no collector has set in a scrape is gone from it. */

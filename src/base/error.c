@@ -87,8 +87,7 @@ bool error_may_retry(const struct error *err)
 static void make_plain(char *text)
 {
     for (; *text; text++)
-        if (*text == '\\' || *text == '"' || (unsigned char)*text < 0x20 ||
-            (unsigned char)*text >= 0x7F)
+        if (*text == '\\' || *text == '"' || (unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7F)
             *text = ' ';
 }
 
@@ -97,10 +96,11 @@ static void write_last_line(const char *file, int line, char *text)
 {
     char stamp[TIMESTAMP_TEXT_SIZE], out[1024];
     make_plain(text);
-    int len = snprintf(out, sizeof out,
-                       "{\"timestamp\":\"%s\",\"severity\":\"FATAL\",\"context\":\"v2-ingestor:bug\",\"message\":\"internal "
-                       "error: %s\",\"place\":\"%.200s:%d\"}\n",
-                       timestamp_text(stamp, clock_wall_us(), 3), text, file, line);
+    int len =
+        snprintf(out, sizeof out,
+                 "{\"timestamp\":\"%s\",\"severity\":\"FATAL\",\"context\":\"v2-ingestor:bug\",\"message\":\"internal "
+                 "error: %s\",\"place\":\"%.200s:%d\"}\n",
+                 timestamp_text(stamp, clock_wall_us(), 3), text, file, line);
     if (write(STDERR_FILENO, out, (size_t)len < sizeof out ? (size_t)len : sizeof out - 1) < 0)
         return; /* nobody is left to be told */
 }

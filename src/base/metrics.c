@@ -132,8 +132,8 @@ static struct series *find_or_make(enum metric metric, struct metric_labels labe
         return NULL;
     }
     series = xmalloc(sizeof *series + key.len);
-    *series = (struct series){
-        .next = table.buckets[hash % BUCKETS], .metric = metric, .hash = hash, .key_len = key.len};
+    *series =
+        (struct series){.next = table.buckets[hash % BUCKETS], .metric = metric, .hash = hash, .key_len = key.len};
     memcpy(series->key, key.bytes, key.len);
     if (rows[metric].kind == HISTOGRAM)
         series->counts = xcalloc(BOUNDS + 1, sizeof series->counts[0]);

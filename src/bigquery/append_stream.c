@@ -157,8 +157,8 @@ static void handle_response(struct bq_appender *a, const response_t *response)
     while (batch->in_send) /* the answer overtook the return of the send */
         pthread_cond_wait(&a->sent, &a->mutex);
     bool refused = response->n_row_errors > 0 && refuse_rows(a, batch, response);
-    bool failed = !refused && response->response_case ==
-                                  GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR;
+    bool failed = !refused &&
+                  response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR;
     count_answer(a, batch, refused ? "refused" : failed || response->n_row_errors > 0 ? "failed" : "ok");
     if (failed) {
         batch->state = BATCH_READY;

@@ -282,8 +282,7 @@ static bool pass_failure(struct walk *walk, const struct ended *ended, struct er
         int64_t pause_ms = backoff_next_ms(&chain->pause, reason->wait_ms);
         pause_ms = pause_ms > 0 ? pause_ms : reason->wait_ms;
         bq_note_retry(pause_ms, chain->weather, reason);
-        return cancel_sleep_ms(walk->cancel, pause_ms) ||
-               cancel_check(walk->cancel, err);
+        return cancel_sleep_ms(walk->cancel, pause_ms) || cancel_check(walk->cancel, err);
     }
     chain->weather = 0;
     if (err)

@@ -14,7 +14,7 @@ struct st_reading {
     const struct st_sink *sink;
     enum st_column column;
     const struct log_context *scope; /* of the thread that reads; its reader threads work for the same run */
-    struct cancel *cancel; /* our own, child of the caller's: the first failure of a reader ends all */
+    struct cancel *cancel;           /* our own, child of the caller's: the first failure of a reader ends all */
     struct {
         atomic_llong records, windows, requests, splits, refetches;
     } counters;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 enum { DONE_ALREADY_MARGIN_S = 120 };
 
@@ -91,14 +92,26 @@ static void init(struct run *run, const struct run_env *env, const struct messag
     stage_init(run);
 }
 
+static void count_run(const struct run *run, bool ok, const struct error *err)
+{
+    const char *result = ok && run->skipped              ? "skipped"
+                         : ok                            ? "success"
+                         : err->class == ERROR_CANCELLED ? "cancelled"
+                                                         : "failed";
+    metrics_add(METRIC_RUNS, 1, METRIC_LABELS(run->entity->name, run->log.mode, result));
+}
+
 bool run_task(const struct run_env *env, const struct message *message, struct cancel *cancel, int64_t *ret_records,
               char ret_run_id[UUID_TEXT_SIZE], struct error *err)
 {
     struct run run;
     init(&run, env, message, cancel);
+    const struct log_context *before = log_scope_set(&run.log);
     bool ok = go(&run, err);
     if (!ok)
         commit_failure(&run, err);
+    count_run(&run, ok, err);
+    log_scope_set(before);
     *ret_records = run.stage.rows;
     memcpy(ret_run_id, run.run_id, UUID_TEXT_SIZE);
     stage_release(&run);

@@ -51,6 +51,8 @@ void metrics_markdown(struct buf *out);
 
 /* A series' present value (histograms: the number of observations); 0 when there is none. For tests. */
 int64_t metrics_value(enum metric metric, struct metric_labels labels);
+/* Updates so far: tests that a hot path makes none. */
+uint64_t metrics_updates(void);
 /* A number as a label value. */
 const char *metric_number(char out[METRIC_NUMBER_SIZE], int64_t number);
 

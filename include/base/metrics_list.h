@@ -48,7 +48,7 @@
     X(BQ_APPEND_ROWS, COUNTER, ONE, "st_ingestor_bigquery_append_rows_total", "table", "Rows acknowledged by the Storage Write API.") \
     X(BQ_APPEND_BYTES, COUNTER, ONE, "st_ingestor_bigquery_append_bytes_total", "table", "Bytes of these rows.") \
     X(BQ_APPEND_IN_FLIGHT, GAUGE, ONE, "st_ingestor_bigquery_append_in_flight_bytes", "", "Bytes of rows gathered or sent and not yet acknowledged.") \
-    X(RETRIES, COUNTER, ONE, "st_ingestor_api_retries_total", "api", "Calls made again after a failure: servicetitan, bigquery, storage_write, pubsub.") \
+    X(RETRIES, COUNTER, ONE, "st_ingestor_api_retries_total", "api", "Calls made again after a failure: servicetitan, bigquery, storage_write, pubsub, google_auth.") \
     /* The program itself */ \
     X(HTTP_REQUESTS, COUNTER, ONE, "st_ingestor_http_requests_total", "route,code", "Requests to this program's own HTTP server, by route and status.") \
     X(LOG_LINES, COUNTER, ONE, "st_ingestor_log_lines_total", "severity", "Log lines written.") \

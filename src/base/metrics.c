@@ -45,6 +45,7 @@ static struct {
     struct series *buckets[BUCKETS];
     size_t count;
     int64_t dropped;
+    uint64_t updates;
 } table = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static struct {
@@ -122,6 +123,7 @@ static uint64_t hash_of(enum metric metric, const struct key *key)
 static struct series *find_or_make(enum metric metric, struct metric_labels labels)
 {
     struct key key;
+    table.updates++;
     key_of(&key, metric, labels);
     uint64_t hash = hash_of(metric, &key);
     struct series *series = find(metric, &key, hash);
@@ -185,6 +187,14 @@ void metrics_set(enum metric metric, int64_t value, struct metric_labels labels)
         series->collected = series->fresh = true;
     }
     pthread_mutex_unlock(&table.mutex);
+}
+
+uint64_t metrics_updates(void)
+{
+    pthread_mutex_lock(&table.mutex);
+    uint64_t updates = table.updates;
+    pthread_mutex_unlock(&table.mutex);
+    return updates;
 }
 
 static int64_t observations(const struct series *series)

@@ -65,6 +65,20 @@ static bool is_task_done(struct run *run, bool *ret, struct error *err)
     return warehouse_task_done(&run->env->services->warehouse, &task, ret, run->cancel, err);
 }
 
+/* Which member of a record becomes which column, for those who look for a value. */
+static void tell_mapping(const struct run *run)
+{
+    struct buf mapping = BUF_INIT;
+    if (!log_enabled(LOG_LEVEL_DEBUG))
+        return;
+    for (size_t i = 0; i < run->entity->source_column_count; i++) {
+        const struct column *column = &run->entity->target.columns[i];
+        buf_printf(&mapping, "%s%s=%s", i ? " " : "", column->name, column->source ? column->source : "");
+    }
+    log_debug(&run->log, LOG_MSG("Field mapping"), LOG_STR("columns", buf_cstr(&mapping)));
+    buf_release(&mapping);
+}
+
 static bool go(struct run *run, struct error *err)
 {
     if (!begin(run, err) || !is_task_done(run, &run->skipped, err))
@@ -73,6 +87,7 @@ static bool go(struct run *run, struct error *err)
         log_info(&run->log, LOG_MSG("Task is done already"), LOG_STR("messageId", run->message->delivery->message_id));
         return true;
     }
+    tell_mapping(run);
     return commit_begin(run, err) && fetch_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
            commit_success(run, err);
 }

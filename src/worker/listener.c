@@ -52,7 +52,7 @@ static int answer_ready(const struct listener *listener, struct http_exchange *x
     int status = ready ? 200 : 503;
     buf_printf(
         &body,
-        "{\"status\":\"%s\",\"checks\":{\"liveStream\":%s,\"backfillStream\":%s,\"warehouse\":%s,\"notStopping\":%s}}",
+        "{\"status\":\"%s\",\"checks\":{\"liveStream\":%s,\"backfillStream\":%s,\"warehouse\":%s,\"running\":%s}}",
         ready ? "ready" : "not ready", live ? "true" : "false", backfill ? "true" : "false",
         view.warehouse_answered ? "true" : "false", view.stopping ? "false" : "true");
     reply_json(x, status, &body);

@@ -131,7 +131,7 @@ class Eyes(unittest.TestCase):
             wait_until("the warehouse", lambda: json.loads(self.ready(worker)[2])["checks"]["warehouse"])
             status, _, body = self.ready(worker)
             self.assertEqual(status, 503)
-            self.assertEqual(json.loads(body), {"status": "not ready", "checks": {"liveStream": False, "backfillStream": False, "warehouse": True, "notStopping": True}})
+            self.assertEqual(json.loads(body), {"status": "not ready", "checks": {"liveStream": False, "backfillStream": False, "warehouse": True, "running": True}})
             self.assertEqual(self.stack.get(worker, "/health")[0], 200, "a server that is away comes back: nothing to restart the worker for")
             worker.send_signal(signal.SIGTERM)
             self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
@@ -205,6 +205,23 @@ class Eyes(unittest.TestCase):
             self.assertTrue(line["runId"] and line["taskId"] and line["tenantId"])
         self.assertEqual({line["status"] for line in lines if line["errorCode"] == "http_503"}, {503})
         self.assertEqual(len({line["runId"] for line in lines}), 1)
+
+    def test_debug_tells_windows_and_mapping_and_each_line_of_a_run_names_it(self):
+        """Also with gRPC at its most talkative, every line has the form (the stack checks that)."""
+        self.begin()
+        self.stack.ingestor("init")
+        self.stack.ingestor("dispatch", "jobs", "payroll", "--mode", "full")
+        worker = self.stack.drain(1, env={"LOG_LEVEL": "debug", "GRPC_VERBOSITY": "debug"})[0]
+        lines = log_lines(worker)
+        self.assertTrue(any(line["context"] == "v2-ingestor:grpc" for line in lines))
+        runs = {line["runId"]: line["entityType"] for line in lines if line["message"] == "Ingestion started"}
+        self.assertEqual(sorted(runs.values()), ["jobs", "payroll"])
+        for message in ("Field mapping", "Window read", "Range read", "Run merged", "Ingestion completed"):
+            told = {line["runId"]: line["entityType"] for line in lines if line["message"] == message}
+            self.assertEqual(told, runs, message)
+        windows = [line for line in lines if line["message"] == "Window read" and line["entityType"] == "payroll"]
+        completed = next(line for line in lines if line["message"] == "Ingestion completed" and line["entityType"] == "payroll")
+        self.assertEqual(sum(line["records"] for line in windows), completed["recordsFetched"])
 
     def test_every_job_carries_its_run_entity_and_tenant(self):
         self.begin()

@@ -113,7 +113,12 @@ static void parse(struct slice text)
             line = slice_of(line.ptr + 7, line.len - 7);
             assert_true(!typed && slice_eq(take_name(&line), family));
             histogram = slice_eq_str(line, " histogram");
-            assert_true(histogram || slice_eq_str(line, " counter") || slice_eq_str(line, " gauge"));
+            bool counter = slice_eq_str(line, " counter");
+            assert_true(histogram || counter || slice_eq_str(line, " gauge"));
+            /* Prometheus' names: counters, and only they, end in _total; all are ours or the process's own. */
+            assert_int_equal(counter, family.len > 6 && memcmp(family.ptr + family.len - 6, "_total", 6) == 0);
+            assert_true(slice_starts_with(family, SLICE_LIT("st_ingestor_")) ||
+                        slice_starts_with(family, SLICE_LIT("process_")));
             typed = true;
         } else {
             assert_true(typed && family.len > 0);

@@ -105,11 +105,11 @@ static void ready_names_each_part_that_is_not(void **state)
         int status;
         const char *body;
     } cases[] = {
-        {true, true, true, false, 200, "true,\"backfillStream\":true,\"warehouse\":true,\"notStopping\":true"},
-        {false, true, true, false, 503, "false,\"backfillStream\":true,\"warehouse\":true,\"notStopping\":true"},
-        {true, false, true, false, 503, "true,\"backfillStream\":false,\"warehouse\":true,\"notStopping\":true"},
-        {true, true, false, false, 503, "true,\"backfillStream\":true,\"warehouse\":false,\"notStopping\":true"},
-        {true, true, true, true, 503, "true,\"backfillStream\":true,\"warehouse\":true,\"notStopping\":false"},
+        {true, true, true, false, 200, "true,\"backfillStream\":true,\"warehouse\":true,\"running\":true"},
+        {false, true, true, false, 503, "false,\"backfillStream\":true,\"warehouse\":true,\"running\":true"},
+        {true, false, true, false, 503, "true,\"backfillStream\":false,\"warehouse\":true,\"running\":true"},
+        {true, true, false, false, 503, "true,\"backfillStream\":true,\"warehouse\":false,\"running\":true"},
+        {true, true, true, true, 503, "true,\"backfillStream\":true,\"warehouse\":true,\"running\":false"},
     };
     struct buf body = BUF_INIT;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -11,7 +11,7 @@ import unittest
 import urllib.error
 
 import logcheck
-from stack import ENTITIES, Stack, free_port, http, log_lines, tail
+from stack import ENTITIES, ROOT, Stack, free_port, http, log_lines, tail
 
 JOBS = 400
 FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120"}
@@ -77,7 +77,10 @@ class Eyes(unittest.TestCase):
         self.stack.admin("/_admin/settings", {"latencyMs": 60})
         self.stack.ingestor("dispatch", "all", "--mode", "full")
         seen_busy = seen_partial = scrapes = 0
+        deadline = time.monotonic() + SOON_S
         while self.value(worker, "st_ingestor_verdicts_total", "live", "done") < len(ENTITIES):
+            self.assertEqual(self.value(worker, "st_ingestor_verdicts_total", "live", "reject"), 0, tail(worker))
+            self.assertLess(time.monotonic(), deadline, tail(worker))
             families = self.stack.metrics(worker)
             read = logcheck.check_balance(families)
             busy = logcheck.values(families, "st_ingestor_slots_busy")[()]
@@ -175,13 +178,22 @@ class Eyes(unittest.TestCase):
         for text in ("WORKER_PORT", self.stack.env["WORKER_PORT"], "Address already in use"):
             self.assertIn(text, line["error"])
 
-    def test_it_listens_on_loopback_only_and_not_at_all_without_a_port(self):
+    def test_it_listens_on_loopback_unless_told_and_not_at_all_without_a_port(self):
         self.begin()
         self.stack.ingestor("init")
-        for port, env in ((self.stack.env["WORKER_PORT"], {}), (None, {"WORKER_PORT": "0"})):
-            worker = self.start_worker(env=env)
+        config = json.loads((ROOT / "config/config.json").read_text())
+        del config["worker"]
+        path = self.stack.data / "config.json"
+        path.write_text(json.dumps(config))
+        port = free_port()
+        cases = [({"WORKER_PORT": str(port)}, [("127.0.0.1", port)]), ({"WORKER_PORT": str(port), "WORKER_BIND": "0.0.0.0"}, [("0.0.0.0", port)]), ({}, [])]
+        del self.stack.env["WORKER_PORT"]
+        for env, addresses in cases:
+            worker = self.start_worker("--config", path, env=env)
             wait_until("the start", lambda: any(line["message"] == "Worker started" for line in log_lines(worker)))
-            self.assertEqual(listening(worker.pid), [("127.0.0.1", int(port))] if port else [])
+            self.assertEqual(listening(worker.pid), addresses)
+            worker.send_signal(signal.SIGTERM)
+            self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
 
     def test_a_failing_source_opens_the_breaker_and_each_retry_is_a_line_of_its_run(self):
         self.begin()
@@ -211,7 +223,8 @@ class Eyes(unittest.TestCase):
         self.begin()
         self.stack.ingestor("init")
         self.stack.ingestor("dispatch", "jobs", "payroll", "--mode", "full")
-        worker = self.stack.drain(1, env={"LOG_LEVEL": "debug", "GRPC_VERBOSITY": "debug"})[0]
+        # Small pages, so that reader threads read too: their lines belong to the run as well.
+        worker = self.stack.drain(1, env={"LOG_LEVEL": "debug", "GRPC_VERBOSITY": "debug", "ST_PAGE_SIZE": "50"})[0]
         lines = log_lines(worker)
         self.assertTrue(any(line["context"] == "v2-ingestor:grpc" for line in lines))
         runs = {line["runId"]: line["entityType"] for line in lines if line["message"] == "Ingestion started"}
@@ -220,6 +233,7 @@ class Eyes(unittest.TestCase):
             told = {line["runId"]: line["entityType"] for line in lines if line["message"] == message}
             self.assertEqual(told, runs, message)
         windows = [line for line in lines if line["message"] == "Window read" and line["entityType"] == "payroll"]
+        self.assertGreater(len(windows), 5)
         completed = next(line for line in lines if line["message"] == "Ingestion completed" and line["entityType"] == "payroll")
         self.assertEqual(sum(line["records"] for line in windows), completed["recordsFetched"])
 

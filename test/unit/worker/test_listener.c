@@ -171,8 +171,17 @@ static void a_stopped_listener_leaves_nothing_behind(void **state)
 {
     struct fixture *f = *state;
     struct buf out = BUF_INIT;
+    char url[64];
+    struct error err = ERROR_INIT;
+    struct http_response response = HTTP_RESPONSE_INIT;
+    assert_int_equal(get(f, "/health", &out), 200);
     listener_stop(f->listener);
     f->listener = NULL;
+    snprintf(url, sizeof url, "http://127.0.0.1:%lld/health", (long long)settings.worker_port);
+    const struct http_request request = {.method = "GET", .url = url};
+    assert_false(http_perform(f->client, &request, &response, &err)); /* nobody listens */
+    http_response_release(&response);
+    buf_clear(&out);
     metrics_render(&out); /* its collector is gone */
     assert_null(strstr(out.ptr, "st_ingestor_slots_busy 3"));
     buf_release(&out);

@@ -8,6 +8,9 @@
 #ifndef ST_BASE_METRICS_LIST_H
 #define ST_BASE_METRICS_LIST_H
 
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+enum metric_unit { METRIC_ONE, METRIC_MILLI, METRIC_MICRO };
+
 #define METRICS(X) \
     /* Messages */ \
     X(MESSAGES_RECEIVED, COUNTER, ONE, "st_ingestor_messages_received_total", "lane", "Messages that Pub/Sub handed to this worker, redeliveries included.") \

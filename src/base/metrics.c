@@ -13,11 +13,9 @@
 
 #include "process_metrics.h"
 
-enum metric_kind { COUNTER, GAUGE, HISTOGRAM };
-enum metric_unit { ONE, MILLI, MICRO };
 enum { BUCKETS = 1024, MAX_COLLECTORS = 16 };
 
-#define METRIC_ROW(id, kind, unit, name, labels, help) {kind, unit, name, labels, help},
+#define METRIC_ROW(id, kind, unit, name, labels, help) {METRIC_##kind, METRIC_##unit, name, labels, help},
 static const struct metric_row {
     enum metric_kind kind;
     enum metric_unit unit;
@@ -137,7 +135,7 @@ static struct series *find_or_make(enum metric metric, struct metric_labels labe
     *series =
         (struct series){.next = table.buckets[hash % BUCKETS], .metric = metric, .hash = hash, .key_len = key.len};
     memcpy(series->key, key.bytes, key.len);
-    if (rows[metric].kind == HISTOGRAM)
+    if (rows[metric].kind == METRIC_HISTOGRAM)
         series->counts = xcalloc(BOUNDS + 1, sizeof series->counts[0]);
     table.buckets[hash % BUCKETS] = series;
     table.count++;
@@ -148,7 +146,7 @@ void metrics_add_all(const struct metric_update *updates, size_t count)
 {
     pthread_mutex_lock(&table.mutex);
     for (size_t i = 0; i < count; i++) {
-        BUG_ON(rows[updates[i].metric].kind != COUNTER);
+        BUG_ON(rows[updates[i].metric].kind != METRIC_COUNTER);
         struct series *series = find_or_make(updates[i].metric, updates[i].labels);
         if (series)
             series->value += updates[i].amount;
@@ -165,7 +163,7 @@ void metrics_add(enum metric metric, int64_t amount, struct metric_labels labels
 void metrics_observe(enum metric metric, int64_t value, struct metric_labels labels)
 {
     size_t at = 0;
-    BUG_ON(rows[metric].kind != HISTOGRAM);
+    BUG_ON(rows[metric].kind != METRIC_HISTOGRAM);
     while (at < BOUNDS && value > bounds_ms[at])
         at++;
     pthread_mutex_lock(&table.mutex);
@@ -179,7 +177,7 @@ void metrics_observe(enum metric metric, int64_t value, struct metric_labels lab
 
 void metrics_set(enum metric metric, int64_t value, struct metric_labels labels)
 {
-    BUG_ON(rows[metric].kind == HISTOGRAM);
+    BUG_ON(rows[metric].kind == METRIC_HISTOGRAM);
     pthread_mutex_lock(&table.mutex);
     struct series *series = find_or_make(metric, labels);
     if (series) {
@@ -287,9 +285,9 @@ static void put_number(struct buf *out, int64_t value, enum metric_unit unit)
 {
     uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     const char *sign = value < 0 ? "-" : "";
-    if (unit == ONE)
+    if (unit == METRIC_ONE)
         buf_printf(out, "%s%llu", sign, (unsigned long long)size);
-    else if (unit == MILLI)
+    else if (unit == METRIC_MILLI)
         buf_printf(out, "%s%llu.%03llu", sign, (unsigned long long)(size / 1000), (unsigned long long)(size % 1000));
     else
         buf_printf(out, "%s%llu.%06llu", sign, (unsigned long long)(size / 1000000),
@@ -299,7 +297,7 @@ static void put_number(struct buf *out, int64_t value, enum metric_unit unit)
 /* "0.25", "10": without the zeros that say nothing. */
 static void put_bound(struct buf *out, int64_t ms)
 {
-    put_number(out, ms, MILLI);
+    put_number(out, ms, METRIC_MILLI);
     while (out->ptr[out->len - 1] == '0')
         out->len--;
     if (out->ptr[out->len - 1] == '.')
@@ -367,7 +365,7 @@ static void put_histogram(struct buf *out, const struct series *series)
 static void put_series(struct buf *out, const struct series *series)
 {
     const struct metric_row *row = &rows[series->metric];
-    if (row->kind == HISTOGRAM) {
+    if (row->kind == METRIC_HISTOGRAM) {
         put_histogram(out, series);
         return;
     }
@@ -416,7 +414,7 @@ static void put_unlabelled(struct buf *out, enum metric metric)
 {
     const struct metric_row *row = &rows[metric];
     int64_t value = metric == METRIC_METRICS_DROPPED ? table.dropped : 0;
-    if (row->kind != COUNTER || row->labels[0])
+    if (row->kind != METRIC_COUNTER || row->labels[0])
         return;
     buf_printf(out, "%s ", row->name);
     put_number(out, value, row->unit);

@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-#include "base/health.h"
 #include "base/metrics.h"
+#include "base/version.h"
 #include "net/http_server.h"
 
 enum {

@@ -1,7 +1,9 @@
 """What the programs log, held against the brief's form; and what they count, held against itself. Standard library only."""
 import json
+import pathlib
 import re
 import signal
+import sys
 
 SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 FIRST_MEMBERS = ["timestamp", "severity", "context", "message"]
@@ -149,3 +151,18 @@ def check_balance(families):
         if count != staged[entity] + quarantined[entity]:
             raise LogError(f"{entity}: {count} records read are not {staged[entity]} staged plus {quarantined[entity]} quarantined")
     return sum(read.values())
+
+
+# ---- As a program: files of log lines --------------------------------------------------------------------------------
+def main():
+    for name in sys.argv[1:]:
+        try:
+            check_lines(name, pathlib.Path(name).read_text(errors="replace").splitlines())
+        except LogError as error:
+            print(error)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

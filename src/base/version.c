@@ -1,8 +1,7 @@
-#include "base/health.h"
+#include "base/version.h"
 
 #include "base/clock.h"
 #include "base/timestamp.h"
-#include "base/version.h"
 
 void health_json(struct buf *out, bool healthy, const char *reason)
 {

@@ -16,6 +16,7 @@ enum {
     IDLE_TIMEOUT_S = 30,
     STOP_GRACE_MS = 200,
 };
+static const struct log_context listener_log = {.context = "v2-ingestor:worker"};
 static const char content_type[] = "application/json";
 
 struct listener {
@@ -143,6 +144,7 @@ bool listener_start(const struct listener_options *options, struct listener **re
         listener_stop(listener);
         return error_prefix(err, "WORKER_PORT %lld at WORKER_BIND \"%s\"", (long long)s->worker_port, s->worker_bind);
     }
+    log_info(&listener_log, LOG_MSG("Listening"), LOG_STR("address", s->worker_bind), LOG_INT("port", s->worker_port));
     *ret = listener;
     return true;
 }

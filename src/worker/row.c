@@ -227,6 +227,21 @@ static bool report_bad(struct fetch *fetch, struct error *err)
     return true;
 }
 
+/* For alerts: one line per fetch that brought such records, in the brief's words. */
+static void tell_bad(const struct fetch *fetch)
+{
+    static struct log_limit limit;
+    const struct log_context *log = &fetch->run->log;
+    char message[320];
+    int64_t left_out;
+    if (fetch->quarantined == 0 || !log_enabled(LOG_LEVEL_WARN) || !log_limit_pass(&limit, &left_out))
+        return;
+    snprintf(message, sizeof message, "Schema validation failed: %s",
+             fetch->bad ? fetch->bad->reason : "see the quarantine table");
+    log_warn(log, LOG_MSG(message), LOG_INT("recordsQuarantined", fetch->quarantined),
+             LOG_INT("recordsFetched", fetch->read), LOG_INT("leftOut", left_out));
+}
+
 static void take_drift(void *user, const char *field, enum drift_kind kind, int64_t count, struct slice sample)
 {
     stage_add_drift(user, field, kind, count, sample);
@@ -250,5 +265,6 @@ bool fetch_complete(struct fetch *fetch, struct error *err)
                          (long long)fetch->fetch_id, run->entity->name, (long long)fetch->read, (long long)rows,
                          (long long)fetch->quarantined);
     stage_accept(run, fetch->fetch_id, fetch->read, rows, fetch->quarantined);
+    tell_bad(fetch);
     return true;
 }

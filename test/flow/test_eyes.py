@@ -318,9 +318,16 @@ class LogCheck(unittest.TestCase):
         log = Stack().data / "worker.log"
         log.write_text(self.GOOD + "\n" + self.GOOD[:50])
         logcheck.check_process(types.SimpleNamespace(log=log, returncode=-signal.SIGKILL, wrapper=()))
-        for code in (0, -signal.SIGABRT):
+        for code in (0, 1, -signal.SIGTERM):
             with self.assertRaises(logcheck.LogError):
                 logcheck.check_process(types.SimpleNamespace(log=log, returncode=code, wrapper=()))
+
+    def test_a_crash_is_found_also_when_it_says_nothing(self):
+        log = Stack().data / "worker.log"
+        log.write_text(self.GOOD + "\n")
+        logcheck.check_process(types.SimpleNamespace(log=log, returncode=0, wrapper=()))
+        with self.assertRaisesRegex(logcheck.LogError, "SIGSEGV"):
+            logcheck.check_process(types.SimpleNamespace(log=log, returncode=-signal.SIGSEGV, wrapper=()))
 
     def test_counters_that_do_not_balance_are_found(self):
         text = "".join(f'# HELP st_ingestor_records_{what}_total x\n# TYPE st_ingestor_records_{what}_total counter\n'

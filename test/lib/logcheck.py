@@ -12,6 +12,7 @@ CONTEXT = re.compile(r"v2-ingestor(:[a-z0-9_]+)*")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TEXTS = ("runId", "taskId", "entityType", "mode")
 RUN = "v2-ingestor:ingestor:"
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
 class LogError(Exception):
@@ -82,6 +83,8 @@ def check_lines(title, lines):
 
 def check_process(process):
     """All that a program has written. One that was killed may have been cut off in its last line; valgrind's own lines are not ours."""
+    if process.returncode and -process.returncode in CRASHES:
+        raise LogError(f"{process.log.name}: the program crashed with {signal.Signals(-process.returncode).name}")
     text = process.log.read_text(errors="replace")
     lines = text.splitlines()
     if process.returncode == -signal.SIGKILL and lines and not text.endswith("\n"):

@@ -328,37 +328,50 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
 /* ---- A change to be made
  * --------------------------------------------------------------------------------------------------- */
 
-static bool insert_change(struct walk *walk, int64_t number, const char *job_id, const struct change_plan *plan,
-                          struct error *err)
+struct change_labels {
+    char number[24], find[24], runs[24];
+    struct bq_label items[9];
+    size_t count;
+};
+
+/* st_run is who inserted the job: the leader. All that it takes stand in its parameter, and tenant and mode of the leader,
+ * which the scope tells, say something only when it takes no other. */
+static void label_change(struct change_labels *ret, const struct walk *walk, int64_t number,
+                         const struct change_plan *plan, size_t runs)
 {
-    size_t runs = walk->chain->limit > 0 && walk->chain->limit < plan->run_count ? walk->chain->limit : plan->run_count;
-    char number_text[24], find_text[24], runs_text[24];
-    snprintf(runs_text, sizeof runs_text, "%zu", runs);
-    snprintf(number_text, sizeof number_text, "%lld", (long long)number);
-    snprintf(find_text, sizeof find_text, "%d", plan->find);
-    const struct bq_param params[] = {
-        {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
-    bool own_only = runs == 1 && strcmp(plan->runs[0], walk->leader->run_id) == 0;
+    bool others = runs > 1 || strcmp(plan->runs[0], walk->leader->run_id) != 0;
+    snprintf(ret->number, sizeof ret->number, "%lld", (long long)number);
+    snprintf(ret->find, sizeof ret->find, "%d", plan->find);
+    snprintf(ret->runs, sizeof ret->runs, "%zu", runs);
     const struct bq_label labels[] = {
         {"st_step", "merge"},
         {"st_entity", walk->entity->name},
         {"st_target", walk->chain->target},
-        {"st_change", number_text},
-        {"st_find", find_text},
-        {"st_run", walk->leader->run_id}, /* which inserted it; all that it takes stand in its parameter */
-        {"st_runs", runs_text},
+        {"st_change", ret->number},
+        {"st_find", ret->find},
+        {"st_run", walk->leader->run_id},
+        {"st_runs", ret->runs},
         {"st_tenant", "several"},
         {"st_mode", "several"},
     };
-    enum { LABELS = sizeof labels / sizeof labels[0], LABELS_OF_RUN = 2 /* the last: the scope tells them */ };
+    enum { ALL = sizeof labels / sizeof labels[0], LEADERS_OWN = 2 };
+    memcpy(ret->items, labels, sizeof labels);
+    ret->count = others ? ALL : ALL - LEADERS_OWN;
+}
+
+static bool insert_change(struct walk *walk, int64_t number, const char *job_id, const struct change_plan *plan,
+                          struct error *err)
+{
+    size_t runs = walk->chain->limit > 0 && walk->chain->limit < plan->run_count ? walk->chain->limit : plan->run_count;
+    const struct bq_param params[] = {
+        {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
+    struct change_labels labels;
     struct buf sql = BUF_INIT;
+    label_change(&labels, walk, number, plan, runs);
     merge_sql(&sql, &walk->w->names, walk->entity, (const char *const *)plan->partitions, plan->partition_count,
               plan->staged_min_us, plan->staged_max_us);
-    struct bq_query query = {.sql = sql.ptr,
-                             .params = params,
-                             .param_count = 1,
-                             .labels = labels,
-                             .label_count = own_only ? LABELS - LABELS_OF_RUN : LABELS};
+    struct bq_query query = {
+        .sql = sql.ptr, .params = params, .param_count = 1, .labels = labels.items, .label_count = labels.count};
     enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
     walk->inserted = inserted == BQ_INSERTED ? number : walk->inserted;
     buf_release(&sql);

@@ -72,6 +72,7 @@ class Eyes(unittest.TestCase):
     def test_a_run_is_seen_while_it_is_under_way_and_all_counters_balance(self):
         self.begin()
         self.stack.ingestor("init")
+        started = time.time()
         worker = self.start_worker()
         self.wait_ready(worker)
         self.stack.admin("/_admin/settings", {"latencyMs": 60})
@@ -90,11 +91,13 @@ class Eyes(unittest.TestCase):
             self.assertIsNone(worker.poll(), tail(worker))
         self.assertGreater(seen_busy, 0)
         self.assertGreater(seen_partial, 0, f"no scrape of {scrapes} fell into a run")
-        self.check_totals(worker)
+        self.check_totals(worker, started)
 
-    def check_totals(self, worker):
+    def check_totals(self, worker, started):
         """After eight full runs: each metric against what the log, the source and the warehouse say."""
+        asked = time.time()
         families = self.stack.metrics(worker)
+        answered = time.time()
         total = {name: logcheck.values(families, name) for name in families}
         completed = {line["entityType"]: line for line in log_lines(worker) if line["message"] == "Ingestion completed"}
         for entity in ENTITIES:
@@ -104,9 +107,9 @@ class Eyes(unittest.TestCase):
             self.assertEqual(total["st_ingestor_rows_changed_total"][(entity,)], line["rowsChanged"])
             self.assertEqual(total["st_ingestor_runs_total"][(entity, "full", "success")], 1)
             self.assertGreaterEqual(total["st_ingestor_bigquery_append_rows_total"][(f"stage_{entity}",)], line["recordsInserted"])
-            lag = total["st_ingestor_watermark_lag_seconds"][(entity, self.stack.env["ST_TENANT_ID"])]
-            self.assertTrue(300 <= lag < 300 + SOON_S + 60, lag)
-            self.assertAlmostEqual(total["st_ingestor_watermark_timestamp_seconds"][(entity, self.stack.env["ST_TENANT_ID"])] + lag, time.time(), delta=30)
+            watermark, lag = (total[f"st_ingestor_watermark_{what}_seconds"][(entity, self.stack.env["ST_TENANT_ID"])] for what in ("timestamp", "lag"))
+            self.assertTrue(asked - 1 <= watermark + lag <= answered + 1, (watermark, lag))
+            self.assertTrue(started - 301 <= watermark <= answered - 299, watermark)
         duration = families["st_ingestor_run_duration_seconds"]["samples"]
         self.assertEqual(duration[("st_ingestor_run_duration_seconds_count", (("entity", "jobs"), ("mode", "full")))], 1)
         self.assertEqual(total["st_ingestor_messages_received_total"][("live",)], len(ENTITIES))
@@ -118,7 +121,7 @@ class Eyes(unittest.TestCase):
         self.assertEqual(total["st_ingestor_bigquery_jobs_total"][("inserted", "merge")], len(ENTITIES))
         self.assertEqual(total["st_ingestor_bigquery_jobs_total"][("inserted", "verify")], len(ENTITIES))
         self.assertGreater(total["process_resident_memory_bytes"][()], 1 << 20)
-        self.assertAlmostEqual(total["process_start_time_seconds"][()], time.time(), delta=SOON_S + 60)
+        self.assertTrue(started - 1 <= total["process_start_time_seconds"][()] <= answered, started)
         self.assertEqual(total["st_ingestor_build_info"], {("2.0.0",): 1})
         self.assertEqual(total["st_ingestor_metrics_dropped_total"], {(): 0})
         self.assertGreaterEqual(total["st_ingestor_log_lines_total"][("INFO",)], 2 * len(ENTITIES))

@@ -46,6 +46,9 @@ struct bq_label {
     const char *value;
 }; /* sanitised to what BigQuery allows */
 
+/* Every job gets app=st-ingestor, the labels given here (st_step: what it is for), and of the thread's log scope st_run, st_entity,
+ * st_tenant and st_mode, where they are not given. */
+
 struct bq_query {
     const char *sql;
     const struct bq_param *params;

@@ -52,8 +52,8 @@ struct settings {
     /* Sync */
     const char *default_mode, *full_sync_day;
     int64_t lookback_days, overlap_s, worker_concurrency, max_concurrent_requests, max_retries, quarantine_percent;
-    int64_t port, log_progress_s;
-    const char *log_level;
+    int64_t port, log_progress_s, worker_port;
+    const char *log_level, *worker_bind;
     /* From config.json's lists */
     struct tenant_settings *tenants;
     size_t tenant_count;

@@ -94,6 +94,8 @@ void pubsub_subscriber_stop(struct pubsub_subscriber *subscriber);
 void pubsub_subscriber_free(struct pubsub_subscriber *subscriber); /* all deliveries must be settled */
 /* Permanent failure of the stream (NOT_FOUND, PERMISSION_DENIED, ...): true and err filled. */
 bool pubsub_subscriber_failed(struct pubsub_subscriber *subscriber, struct error *err);
+/* True while a stream is open and has answered. */
+bool pubsub_subscriber_is_open(struct pubsub_subscriber *subscriber);
 /* Milliseconds since the last message arrived or the stream was (re)opened and confirmed; for --drain. */
 int64_t pubsub_subscriber_idle_ms(struct pubsub_subscriber *subscriber);
 /* ---- Receiving by unary pulls: for tools that look at a backlog and leave it as it was. No stream stands open, so what is given back stays

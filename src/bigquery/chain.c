@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "errors.h"
 #include "net/backoff.h"
+#include "rest.h"
 
 enum { CHAIN_MAX_WEATHER = 6, CHAIN_MAX_EMPTY_FINDS = 3, CHAIN_MAX_STEPS = 100000 };
 
@@ -68,6 +69,7 @@ struct walk {
     struct chain *chain;
     struct waiter *leader;
     struct cancel *cancel;
+    int64_t inserted; /* the last change that was this walk's own; 0 = none */
 };
 
 /* ---- State
@@ -278,13 +280,23 @@ static bool pass_failure(struct walk *walk, const struct ended *ended, struct er
         return true;
     if (error_may_retry(reason) && ++chain->weather < CHAIN_MAX_WEATHER) {
         int64_t pause_ms = backoff_next_ms(&chain->pause, reason->wait_ms);
-        return cancel_sleep_ms(walk->cancel, pause_ms > 0 ? pause_ms : reason->wait_ms) ||
-               cancel_check(walk->cancel, err);
+        pause_ms = pause_ms > 0 ? pause_ms : reason->wait_ms;
+        bq_note_retry(pause_ms, chain->weather, reason);
+        return cancel_sleep_ms(walk->cancel, pause_ms) || cancel_check(walk->cancel, err);
     }
     chain->weather = 0;
     if (err)
         *err = *reason;
     return false;
+}
+
+/* Every worker that waits sees the change end; who inserted it counts it. */
+static void count_billed(const struct walk *walk, const struct ended *ended)
+{
+    const struct bq_label label = {"st_step", "merge"};
+    const struct bq_query query = {.labels = &label, .label_count = 1};
+    if (walk->inserted == ended->number)
+        bq_note_billed(&query, ended->job.bytes_billed);
 }
 
 /* Waits for job n, records its end, tells the waiters. True: the chain is one further. */
@@ -295,6 +307,7 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
     snprintf(ended.job_id, sizeof ended.job_id, "%s", job_id);
     bool ok = chain_wait(walk->w, job_id, &ended.job, walk->cancel, err);
     if (ok) {
+        count_billed(walk, &ended);
         read_runs(&ended);
         ok = record(walk, &ended, err);
     }
@@ -315,29 +328,52 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
 /* ---- A change to be made
  * --------------------------------------------------------------------------------------------------- */
 
+struct change_labels {
+    char number[24], find[24], runs[24];
+    struct bq_label items[9];
+    size_t count;
+};
+
+/* st_run is who inserted the job: the leader. All that it takes stand in its parameter, and tenant and mode of the leader,
+ * which the scope tells, say something only when it takes no other. */
+static void label_change(struct change_labels *ret, const struct walk *walk, int64_t number,
+                         const struct change_plan *plan, size_t runs)
+{
+    bool others = runs > 1 || strcmp(plan->runs[0], walk->leader->run_id) != 0;
+    snprintf(ret->number, sizeof ret->number, "%lld", (long long)number);
+    snprintf(ret->find, sizeof ret->find, "%d", plan->find);
+    snprintf(ret->runs, sizeof ret->runs, "%zu", runs);
+    const struct bq_label labels[] = {
+        {"st_step", "merge"},
+        {"st_entity", walk->entity->name},
+        {"st_target", walk->chain->target},
+        {"st_change", ret->number},
+        {"st_find", ret->find},
+        {"st_run", walk->leader->run_id},
+        {"st_runs", ret->runs},
+        {"st_tenant", "several"},
+        {"st_mode", "several"},
+    };
+    enum { ALL = sizeof labels / sizeof labels[0], LEADERS_OWN = 2 };
+    memcpy(ret->items, labels, sizeof labels);
+    ret->count = others ? ALL : ALL - LEADERS_OWN;
+}
+
 static bool insert_change(struct walk *walk, int64_t number, const char *job_id, const struct change_plan *plan,
                           struct error *err)
 {
     size_t runs = walk->chain->limit > 0 && walk->chain->limit < plan->run_count ? walk->chain->limit : plan->run_count;
-    char number_text[24], find_text[24];
-    snprintf(number_text, sizeof number_text, "%lld", (long long)number);
-    snprintf(find_text, sizeof find_text, "%d", plan->find);
     const struct bq_param params[] = {
         {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
-    const struct bq_label labels[] = {{"st_step", "merge"},
-                                      {"st_entity", walk->entity->name},
-                                      {"st_change", number_text},
-                                      {"st_find", find_text},
-                                      {"st_run", plan->runs[0]}};
+    struct change_labels labels;
     struct buf sql = BUF_INIT;
+    label_change(&labels, walk, number, plan, runs);
     merge_sql(&sql, &walk->w->names, walk->entity, (const char *const *)plan->partitions, plan->partition_count,
               plan->staged_min_us, plan->staged_max_us);
-    struct bq_query query = {.sql = sql.ptr,
-                             .params = params,
-                             .param_count = 1,
-                             .labels = labels,
-                             .label_count = sizeof labels / sizeof labels[0]};
+    struct bq_query query = {
+        .sql = sql.ptr, .params = params, .param_count = 1, .labels = labels.items, .label_count = labels.count};
     enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
+    walk->inserted = inserted == BQ_INSERTED ? number : walk->inserted;
     buf_release(&sql);
     return inserted != BQ_INSERT_FAILED; /* EXISTS: another was first, and its job is as good */
 }
@@ -528,7 +564,7 @@ bool warehouse_merge(struct warehouse *w, const struct entity *entity, const cha
 {
     struct chain *chain = chain_of(w, entity->target.name);
     struct waiter waiter = {.run_id = run_id};
-    struct walk walk = {w, entity, chain, &waiter, cancel};
+    struct walk walk = {w, entity, chain, &waiter, cancel, 0};
     uint64_t hook = cancel ? cancel_add_hook(cancel, wake, chain) : 0;
     pthread_mutex_lock(&chain->mutex);
     waiter.next = chain->waiters;

@@ -115,16 +115,21 @@ bool plan_read(const struct bq_result *result, struct change_plan *ret, struct e
 /* ---- Find
  * --------------------------------------------------------------------------------------------------------------- */
 
-static bool insert_find(struct warehouse *w, const struct entity *entity, const char *job_id, struct cancel *cancel,
-                        struct error *err)
+/* Inserts the find job when nobody has, and waits for it. */
+static bool run_find(struct warehouse *w, const struct entity *entity, const char *job_id, struct bq_job *ret,
+                     struct cancel *cancel, struct error *err)
 {
-    const struct bq_label labels[] = {{"st_step", "find"}, {"st_entity", entity->name}};
+    const struct bq_label labels[] = {
+        {"st_step", "find"}, {"st_entity", entity->name}, {"st_target", entity->target.name}};
     struct buf sql = BUF_INIT;
     find_sql(&sql, &w->names, entity);
-    struct bq_query query = {.sql = sql.ptr, .labels = labels, .label_count = 2};
+    struct bq_query query = {.sql = sql.ptr, .labels = labels, .label_count = sizeof labels / sizeof labels[0]};
     enum bq_insert inserted = bq_job_insert(w->client, job_id, &query, cancel, err);
+    bool ok = inserted != BQ_INSERT_FAILED && chain_wait(w, job_id, ret, cancel, err);
+    if (ok && inserted == BQ_INSERTED)
+        bq_note_billed(&query, ret->bytes_billed);
     buf_release(&sql);
-    return inserted != BQ_INSERT_FAILED;
+    return ok;
 }
 
 static bool read_plan(struct warehouse *w, const char *job_id, int find, struct change_plan *ret, struct cancel *cancel,
@@ -147,7 +152,7 @@ bool chain_find(struct warehouse *w, const struct entity *entity, int64_t number
     struct error problem = ERROR_INIT;
     chain_job_id(&job_id, w->names.raw, entity->target.name, number, find);
     *ret_usable = false;
-    bool ok = insert_find(w, entity, job_id.ptr, cancel, err) && chain_wait(w, job_id.ptr, &job, cancel, err);
+    bool ok = run_find(w, entity, job_id.ptr, &job, cancel, err);
     if (!ok)
         goto out;
     if (job.failed) {
@@ -211,7 +216,8 @@ bool chain_read_head(struct warehouse *w, const char *target, struct chain_head 
     struct buf sql = BUF_INIT;
     struct bq_result result;
     head_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1};
+    const struct bq_label labels[] = {{"st_step", "chain_head"}, {"st_target", target}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1, .labels = labels, .label_count = 2};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     buf_release(&sql);
     if (!ok)
@@ -236,7 +242,8 @@ bool chain_read_fate(struct warehouse *w, const char *target, const char *run_id
     struct buf sql = BUF_INIT;
     struct bq_result result;
     fate_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2};
+    const struct bq_label labels[] = {{"st_step", "run_fate"}, {"st_target", target}, {"st_run", run_id}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     buf_release(&sql);
     if (!ok)

@@ -276,7 +276,8 @@ struct init {
 
 static bool run_statement(struct init *init, const char *sql, bool *ret_made)
 {
-    struct bq_query query = {.sql = sql};
+    const struct bq_label label = {"st_step", "init"};
+    struct bq_query query = {.sql = sql, .labels = &label, .label_count = 1};
     struct bq_result result;
     if (!bq_query_run(init->w->client, &query, &result, init->cancel, init->err))
         return false;

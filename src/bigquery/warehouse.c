@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "chain.h"
 #include "tables.h"
 
@@ -85,7 +86,10 @@ bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity
     struct buf sql = BUF_INIT;
     struct bq_result result;
     watermark_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2};
+    char tenant_text[METRIC_NUMBER_SIZE];
+    const struct bq_label labels[] = {
+        {"st_step", "watermark"}, {"st_entity", entity}, {"st_tenant", metric_number(tenant_text, tenant)}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
         *ret = (struct sync_state){.found = bq_result_text(&result, 0, "last_sync_time") != NULL};
@@ -112,7 +116,12 @@ bool warehouse_task_done(struct warehouse *w, const struct task_key *task, bool 
     struct buf sql = BUF_INIT;
     struct bq_result result;
     task_done_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = sizeof params / sizeof params[0]};
+    char tenant[METRIC_NUMBER_SIZE];
+    const struct bq_label labels[] = {{"st_step", "task_done"},
+                                      {"st_entity", task->entity},
+                                      {"st_tenant", metric_number(tenant, task->tenant)},
+                                      {"st_mode", task->mode}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 4, .labels = labels, .label_count = 4};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
         *ret = bq_result_int(&result, 0, "successes", 0) > 0;
@@ -149,11 +158,11 @@ bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, co
 {
     const struct bq_param params[] = {{.name = "run", .type = BQ_PARAM_STRING, .string = run_id},
                                       {.name = "since", .type = BQ_PARAM_TIMESTAMP, .number = since_us}};
-    const struct bq_label labels[] = {{"st_run", run_id}, {"st_entity", entity->name}};
+    const struct bq_label labels[] = {{"st_step", "verify"}, {"st_run", run_id}, {"st_entity", entity->name}};
     struct buf sql = BUF_INIT;
     struct bq_result result;
     verify_sql(&sql, &w->names, entity);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 2};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
         read_check(&result, ret);

@@ -1,6 +1,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "command.h"
 
 const struct command *const commands[] = {
@@ -58,11 +59,20 @@ enum exit_code usage_error(const struct invocation *in, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
+void command_tell(const struct invocation *in, const struct error *err)
+{
+    static const struct log_context context = {.context = "v2-ingestor:main"};
+    if (in->command->service)
+        log_fatal(&context, LOG_MSG("Program cannot go on"), LOG_STR("command", in->command->name), LOG_ERR(err));
+    else
+        fprintf(stderr, "st-ingestor %s: %s\n", in->command->name, err->message);
+}
+
 enum exit_code command_failed(const struct invocation *in, const struct error *err)
 {
     static const char *const usage_codes[] = {"unknown_entity", "unknown_mode", "unknown_tenant",
                                               "config",         "config_value", "config_missing"};
-    fprintf(stderr, "st-ingestor %s: %s\n", in->command->name, err->message);
+    command_tell(in, err);
     for (size_t i = 0; i < sizeof usage_codes / sizeof usage_codes[0]; i++)
         if (strcmp(err->code, usage_codes[i]) == 0)
             return EXIT_USAGE;

@@ -10,6 +10,7 @@
 
 #include "../../../src/bigquery/result.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "bigquery/client.h"
 #include "net/http.h"
 #include "net/http_server.h"
@@ -294,10 +295,35 @@ static void parameters_and_labels_take_googles_form(void **state)
     }
     assert_string_equal(json_text_at(body, "configuration.labels.st_run", ""), "a_b_c");
     assert_string_equal(json_text_at(body, "configuration.labels.x9", ""), "x");
+    assert_string_equal(json_text_at(body, "configuration.labels.app", ""), "st-ingestor");
     assert_string_equal(json_text_at(body, "configuration.query.maximumBytesBilled", ""), "5");
     assert_string_equal(json_text_at(body, "configuration.query.query", ""), query.sql);
     assert_string_equal(json_text_at(body, "configuration.query.parameterMode", ""), "NAMED");
     json_object_put(body);
+}
+
+static void labels_of_the_scope_stand_where_the_query_has_none(void **state)
+{
+    const struct log_context scope = {"c", "0B0C-run", "task", "invoices", "full", 42};
+    const struct bq_label own = {"st_entity", "jobs"};
+    const struct bq_query query = {.sql = "SELECT 1", .labels = &own, .label_count = 1};
+    struct script *s = *state;
+    struct error err = ERROR_INIT;
+    answer(s, 200, "{}");
+    answer(s, 200, "{}");
+    assert_int_equal(bq_job_insert(s->client, "j", &query, NULL, &err), BQ_INSERTED);
+    log_scope_set(&scope);
+    assert_int_equal(bq_job_insert(s->client, "k", &query, NULL, &err), BQ_INSERTED);
+    log_scope_set(NULL);
+    static const char *const expected[] = {
+        "{ \"app\": \"st-ingestor\", \"st_entity\": \"jobs\" }",
+        "{ \"app\": \"st-ingestor\", \"st_entity\": \"jobs\", \"st_run\": \"0b0c-run\", \"st_tenant\": \"42\", "
+        "\"st_mode\": \"full\" }"};
+    for (int i = 0; i < 2; i++) {
+        struct json_object *body = json_parse(slice_str(s->bodies[i]), "body", &err);
+        assert_string_equal(json_object_to_json_string(json_at(body, "configuration.labels")), expected[i]);
+        json_object_put(body);
+    }
 }
 
 static void broken_results_are_errors(void **state)
@@ -339,6 +365,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(absent_is_not_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(datasets_that_exist_are_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(parameters_and_labels_take_googles_form, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(labels_of_the_scope_stand_where_the_query_has_none, set_up, tear_down),
         cmocka_unit_test(broken_results_are_errors),
         cmocka_unit_test(plaintext_far_away_is_refused),
     };

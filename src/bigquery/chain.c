@@ -11,6 +11,9 @@
  *
  * A change that fails for the weather spends its number, and the next tries the same runs. One that fails for its rows
  * is followed by one with half of its runs, until a run stands alone: that run is withdrawn and rejected, nobody else.
+ *
+ * A run that would modify more partitions than a job may is merged by several changes (chain_split.c). All but the last
+ * are partial: their jobs say so by the label st_part, they are recorded without runs, and nobody's run ends with them.
  */
 #include "chain.h"
 
@@ -29,6 +32,7 @@ struct waiter {
     const char *run_id;
     bool settled, ok;
     struct merge_outcome outcome;
+    int64_t part_rows_changed, part_bytes_billed; /* of partial changes that went by */
     struct error err;
 };
 
@@ -59,6 +63,7 @@ struct ended {
     struct bq_job job;
     char **runs;
     size_t run_count;
+    bool partial; /* it merged a part of the rows of its only run */
 };
 
 /* What a walk works with. */
@@ -136,8 +141,22 @@ static void settle_ok(struct walk *walk, const char *run_id, struct merge_outcom
             continue;
         waiter->settled = waiter->ok = true;
         waiter->outcome = outcome;
+        waiter->outcome.rows_changed += waiter->part_rows_changed;
+        waiter->outcome.bytes_billed += waiter->part_bytes_billed;
     }
     pthread_cond_broadcast(&walk->chain->changed);
+    pthread_mutex_unlock(&walk->chain->mutex);
+}
+
+static void add_part(struct walk *walk, const char *run_id, int64_t rows_changed, int64_t bytes_billed)
+{
+    pthread_mutex_lock(&walk->chain->mutex);
+    for (struct waiter *waiter = walk->chain->waiters; waiter; waiter = waiter->next) {
+        if (waiter->settled || strcmp(waiter->run_id, run_id) != 0)
+            continue;
+        waiter->part_rows_changed += rows_changed;
+        waiter->part_bytes_billed += bytes_billed;
+    }
     pthread_mutex_unlock(&walk->chain->mutex);
 }
 
@@ -203,6 +222,8 @@ static bool record(struct walk *walk, const struct ended *ended, struct error *e
                                  .bytes_billed = job->bytes_billed,
                                  .run_ids = (const char *const *)ended->runs,
                                  .run_count = ended->run_count};
+    if (ended->partial && !job->failed) /* its run is not merged yet */
+        event.run_count = 0;
     return events_change(walk->w->events, &event, walk->cancel, err);
 }
 
@@ -221,14 +242,29 @@ static int64_t share(int64_t amount, int64_t part, int64_t whole)
     return whole > 0 ? (int64_t)((double)amount * ((double)part / (double)whole)) : 0;
 }
 
+static int64_t rows_changed(const struct bq_job *job)
+{
+    return job->affected_rows >= 0 ? job->affected_rows : job->inserted_rows + job->updated_rows + job->deleted_rows;
+}
+
+/* A part is cut so that it changes something; one that does not would be followed by itself for ever. */
+static bool settle_part(struct walk *walk, const struct ended *ended, struct error *err)
+{
+    const struct bq_job *job = &ended->job;
+    for (size_t i = 0; i < ended->run_count; i++)
+        add_part(walk, ended->runs[i], rows_changed(job), job->bytes_billed);
+    return job->affected_rows != 0 ||
+           error_set(err, ERROR_RETRY, "part_idle", "could not merge into '%s' by parts: job '%s' has changed no row",
+                     walk->chain->target, ended->job_id);
+}
+
 /* Shares by rows, which the find job of the change knows; without its result equal shares. */
 static void settle_success(struct walk *walk, const struct ended *ended)
 {
     const struct bq_job *job = &ended->job;
     struct change_plan plan = {0};
     int64_t find = json_int_at(job->resource, "configuration.labels.st_find", 1);
-    int64_t changed =
-        job->affected_rows >= 0 ? job->affected_rows : job->inserted_rows + job->updated_rows + job->deleted_rows;
+    int64_t changed = rows_changed(job);
     bool alone = ended->run_count == 1;
     bool by_rows = !alone && find > 0 && find <= CHAIN_MAX_FINDS &&
                    chain_find_again(walk->w, walk->entity, ended->number, (int)find, &plan, walk->cancel);
@@ -296,12 +332,16 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
     bool ok = chain_wait(walk->w, job_id, &ended.job, walk->cancel, err);
     if (ok) {
         read_runs(&ended);
+        ended.partial = json_text_at(ended.job.resource, "configuration.labels.st_part", "")[0] != '\0';
         ok = record(walk, &ended, err);
     }
     if (ok && ended.job.failed) {
         ok = pass_failure(walk, &ended, err);
     } else if (ok) {
-        settle_success(walk, &ended);
+        if (ended.partial)
+            ok = settle_part(walk, &ended, err);
+        else
+            settle_success(walk, &ended);
         chain->known = number;
         chain->find = 1;
         chain->limit = 0;
@@ -324,19 +364,16 @@ static bool insert_change(struct walk *walk, int64_t number, const char *job_id,
     snprintf(find_text, sizeof find_text, "%d", plan->find);
     const struct bq_param params[] = {
         {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
-    const struct bq_label labels[] = {{"st_step", "merge"},
-                                      {"st_entity", walk->entity->name},
-                                      {"st_change", number_text},
-                                      {"st_find", find_text},
-                                      {"st_run", plan->runs[0]}};
+    const struct bq_label labels[] = {
+        {"st_step", "merge"},       {"st_entity", walk->entity->name},
+        {"st_change", number_text}, {"st_find", find_text},
+        {"st_run", plan->runs[0]},  {"st_part", plan->part_until}}; /* the last: not on a change of all rows */
+    const size_t label_count = sizeof labels / sizeof labels[0] - (plan->part_until ? 0 : 1);
+    const struct merge_scope scope = plan_scope(walk->w, walk->entity, plan);
     struct buf sql = BUF_INIT;
-    merge_sql(&sql, &walk->w->names, walk->entity, (const char *const *)plan->partitions, plan->partition_count,
-              plan->staged_min_us, plan->staged_max_us);
-    struct bq_query query = {.sql = sql.ptr,
-                             .params = params,
-                             .param_count = 1,
-                             .labels = labels,
-                             .label_count = sizeof labels / sizeof labels[0]};
+    merge_scope_sql(&sql, &scope);
+    struct bq_query query = {
+        .sql = sql.ptr, .params = params, .param_count = 1, .labels = labels, .label_count = label_count};
     enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
     buf_release(&sql);
     return inserted != BQ_INSERT_FAILED; /* EXISTS: another was first, and its job is as good */
@@ -404,7 +441,23 @@ static bool make_plan(struct walk *walk, int64_t number, struct change_plan *ret
     return false;
 }
 
-/* Makes change n. True also when only the leader's run was settled. */
+/* A group of rows without identity that is too wide is the one thing that cannot be cut: its run fails for good, and the
+ * next find goes without it. */
+static bool reject_uncut(struct walk *walk, int64_t number, const struct change_plan *plan, struct error *err)
+{
+    struct error reason = ERROR_INIT;
+    error_set(&reason, ERROR_PERMANENT, "too_many_partitions",
+              "cannot merge run '%s' into '%s': the rows without identity of %s stand in more than %zu partitions, and "
+              "they are replaced by one job",
+              plan->runs[0], walk->chain->target, plan->part_from, chain_max_days(walk->w));
+    if (!withdraw(walk, plan->runs[0], err))
+        return false;
+    settle_rejected(walk, plan->runs[0], number, &reason);
+    walk->chain->find++;
+    return true;
+}
+
+/* Makes change n. True also when only runs were settled. */
 static bool make_change(struct walk *walk, int64_t number, const char *job_id, struct error *err)
 {
     struct change_plan plan = {0};
@@ -412,12 +465,11 @@ static bool make_change(struct walk *walk, int64_t number, const char *job_id, s
         return false;
     if (plan.run_count == 0)
         return true;
-    bool ok = true;
-    if (plan.partition_count > CHANGE_MAX_PARTITIONS)
-        ok = error_set(err, ERROR_PERMANENT, "too_many_partitions",
-                       "cannot merge into '%s': the keys stand in %zu partitions, and one job may touch %d",
-                       walk->chain->target, plan.partition_count, CHANGE_MAX_PARTITIONS);
-    ok = ok && insert_change(walk, number, job_id, &plan, err) && pass_change(walk, number, job_id, err);
+    bool ok;
+    if (plan.part_until && strcmp(plan.part_from, plan.part_until) == 0)
+        ok = reject_uncut(walk, number, &plan, err);
+    else
+        ok = insert_change(walk, number, job_id, &plan, err) && pass_change(walk, number, job_id, err);
     plan_release(&plan);
     return ok;
 }

@@ -35,7 +35,7 @@ static void make(struct st_series *series, const struct shape *shape, uint64_t s
 static int set_up(void **state)
 {
     (void)state;
-    timeline = st_timeline_new(END_TICKS);
+    timeline = st_timeline_new(END_TICKS, ST_HISTORY_YEARS);
     return 0;
 }
 

@@ -99,6 +99,10 @@ bool partitions_note(struct exec *exec, const struct sql_statement *stmt, int64_
 bool partitions_check(struct exec *exec, const struct sql_statement *stmt, const struct partition_watch *watch,
                       bool *conflict, struct error *err) MUST_CHECK;
 
+/* The same for a new table that a query has filled. */
+bool partitions_check_new(struct engine *engine, const struct engine_schema *table, duckdb_connection conn,
+                          struct error *err) MUST_CHECK;
+
 /* ---- bq_resource.c ---- */
 enum table_create { TABLE_CREATE_NEW, TABLE_CREATE_OR_REPLACE };
 /* Makes a table or view from a REST resource (borrowed). `query` (DuckDB text, may be NULL) fills it, on `conn`. */

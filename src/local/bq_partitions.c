@@ -1,4 +1,4 @@
-/* bq_partitions.c - BigQuery's limit on the partitions that one DML job may modify.
+/* bq_partitions.c - BigQuery's limit on the partitions that one job may modify.
  *
  * Which partitions a statement has modified is seen from outside, by a digest of each before and after it, inside of
  * the statement's transaction: that holds for whatever the statement is. */
@@ -6,10 +6,10 @@
 
 static const char NOTED[] = "temp.main._partitions_before";
 
-/* The partition of a row of the DML's table as an expression over t; false: the table has no partitions by column. */
-static bool put_partition(struct buf *out, const struct engine_schema *table, struct error *err)
+/* The partition of a row of the table as an expression over t; false: the table has no partitions by column. */
+static bool put_partition(struct buf *out, const struct engine_schema *table)
 {
-    struct json_object *resource = json_parse(slice_str(table->resource), "table", err);
+    struct json_object *resource = json_parse(slice_str(table->resource), "table", NULL);
     const char *time_field = json_text_at(resource, "timePartitioning.field", NULL);
     const char *range_field = json_text_at(resource, "rangePartitioning.field", NULL);
     if (time_field) {
@@ -32,7 +32,7 @@ static const char *digests(struct exec *exec, const struct sql_statement *stmt)
     struct buf out = BUF_INIT;
     const char *text = NULL;
     buf_append_str(&out, "SELECT ");
-    if (put_partition(&out, stmt->table, NULL)) {
+    if (put_partition(&out, stmt->table)) {
         buf_printf(&out, " AS p, count(*) AS n, bit_xor(hash(t)) AS h FROM main.t%lld AS t GROUP BY 1",
                    (long long)stmt->table->id);
         text = arena_strdup(exec->arena, buf_slice(&out));
@@ -47,6 +47,30 @@ static bool run_text(struct exec *exec, const struct sql_statement *stmt, struct
     const char *kept = arena_strdup(exec->arena, buf_slice(text));
     buf_release(text);
     return exec_text(exec, stmt, kept, ret, conflict, err);
+}
+
+static bool within_limit(int64_t modified, int64_t limit, struct error *err)
+{
+    return modified <= limit ||
+           bq_fail(err, "invalidQuery", 400,
+                   "Too many partitions produced by query, allowed %lld, query produces at least %lld partitions",
+                   (long long)limit, (long long)modified);
+}
+
+bool partitions_check_new(struct engine *engine, const struct engine_schema *table, duckdb_connection conn,
+                          struct error *err)
+{
+    struct buf text = BUF_INIT;
+    int64_t count = 0;
+    bool ok = true;
+    buf_append_str(&text, "SELECT count(*) FROM (SELECT DISTINCT ");
+    if (put_partition(&text, table)) {
+        buf_printf(&text, " FROM main.t%lld AS t)", (long long)table->id);
+        ok = duck_int(conn, buf_cstr(&text), 0, &count, err) &&
+             within_limit(count, atomic_load(&engine->max_job_partitions), err);
+    }
+    buf_release(&text);
+    return ok;
 }
 
 bool partitions_note(struct exec *exec, const struct sql_statement *stmt, int64_t most, struct partition_watch *ret,
@@ -78,10 +102,8 @@ bool partitions_check(struct exec *exec, const struct sql_statement *stmt, const
         return false;
     modified = dml_first_count(&rows);
     duckdb_destroy_result(&rows);
-    if (modified > watch->limit)
-        return bq_fail(err, "invalidQuery", 400,
-                       "Too many partitions produced by query, allowed %lld, query produces at least %lld partitions",
-                       (long long)watch->limit, (long long)modified);
+    if (!within_limit(modified, watch->limit, err))
+        return false;
     buf_printf(&text, "DROP TABLE %s", NOTED);
     return run_text(exec, stmt, &text, NULL, conflict, err);
 }

@@ -222,6 +222,12 @@ static void test_partition_limit(void **state)
     expect(engine, "DELETE pl.t WHERE k < 10", TOO_MANY("6"));
     expect(engine, "DELETE pl.t WHERE k < 4", "+0 ~0 -3");
     expect(engine, "TRUNCATE TABLE pl.t", "+0 ~0 -6");
+    expect(engine, "CREATE TABLE pl.made PARTITION BY DATE(ts) AS " ROWS("4"), TOO_MANY("4"));
+    expect(engine, "CREATE TABLE pl.made PARTITION BY DATE(ts) AS " ROWS("3"), "CREATE");
+    expect(engine, "CREATE TABLE pl.range PARTITION BY RANGE_BUCKET(k, GENERATE_ARRAY(0, 100, 10)) AS " ROWS("29"),
+           "CREATE");
+    expect(engine, "UPDATE pl.range SET ts = NULL WHERE k > 0", "+0 ~29 -0");
+    expect(engine, "INSERT pl.range (k) SELECT 10 * i FROM " DAYS("4"), TOO_MANY("4"));
     engine_set_max_job_partitions(engine, ENGINE_MAX_JOB_PARTITIONS);
     expect(engine, "INSERT pl.t (k, ts) " ROWS("4000"), "+4000 ~0 -0");
     expect(engine, "DELETE pl.t WHERE k > 0", "+0 ~0 -4000");

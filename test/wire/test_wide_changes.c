@@ -20,6 +20,9 @@ enum {
 #define PAY "`test-project.st_raw_v2.raw_payroll`"
 #define CHANGES "`test-project.st_logs_v2.target_changes`"
 
+static int64_t job_limit = JOB_LIMIT, max_days = MAX_DAYS;
+static unsigned dice; /* seed of the stories that throw some */
+
 static void set_max_days(size_t days)
 {
     for (int i = 0; i < WORKERS; i++)
@@ -82,6 +85,23 @@ static void tell_scatter(struct run *run, int worker, int round)
     (void)round;
     for (int id = 1; id <= KEYS; id++)
         add_campaign(run, id, 2 * DAYS + 1 + (id + worker) % (LAST_DAY - 2 * DAYS));
+}
+
+/* 0 .. below - 1, the same for both tellings. */
+static int throw_dice(int worker, int round, int id, int below)
+{
+    uint64_t z = ((uint64_t)dice << 40) + ((uint64_t)(worker * 16 + round) << 20) + (uint64_t)id;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (int)((z ^ (z >> 31)) % (uint64_t)below);
+}
+
+/* Some keys, each somewhere or without a time. */
+static void tell_dice(struct run *run, int worker, int round)
+{
+    for (int id = 1; id <= 14; id++)
+        if (throw_dice(worker, round, id, 4) > 0)
+            add_campaign(run, 10000 + id, throw_dice(worker, round, -id, 12) - 1);
 }
 
 static void add_pay(struct run *run, const char *id, int group, int modified_day, const char *memo)
@@ -147,8 +167,8 @@ static void *tell_main(void *user)
 static void tell_narrow(const struct story *story, struct teller *tellers)
 {
     tenant_id = NARROW;
-    set_local("maxJobPartitions", JOB_LIMIT);
-    set_max_days(MAX_DAYS);
+    set_local("maxJobPartitions", job_limit);
+    set_max_days((size_t)max_days);
     set_dml_duration(DML_MS / 3);
     for (int round = 0; round < story->rounds; round++) {
         for (int i = 0; i < WORKERS; i++) {
@@ -258,6 +278,19 @@ static void the_rows_of_one_day_move_everywhere(void **state)
     (void)state;
     tell_campaigns(tell_scatter, 1);
     assert_true(askf("SELECT COUNT(DISTINCT modifiedOn) FROM " CAMPAIGNS " WHERE _tenant_id = %d", NARROW) > JOB_LIMIT);
+}
+
+/* A bound of two days is the least that can work: each row that moves is a part for itself. */
+static void the_smallest_bound_gets_there_too(void **state)
+{
+    const struct story story = {.entity = "campaigns", .rounds = 2, .tell = tell_dice};
+    (void)state;
+    dice = 5;
+    job_limit = max_days = 2;
+    tell_twice(&story, "raw_campaigns");
+    expect_same(CAMPAIGNS, CAMPAIGN_COLUMNS);
+    job_limit = JOB_LIMIT;
+    max_days = MAX_DAYS;
 }
 
 /* The same rows again are no news: one change, and it changes nothing. */
@@ -378,6 +411,7 @@ int main(void)
         cmocka_unit_test(keys_that_move_between_partitions),
         cmocka_unit_test(a_mass_edit_moves_all_rows_to_one_day),
         cmocka_unit_test(the_rows_of_one_day_move_everywhere),
+        cmocka_unit_test(the_smallest_bound_gets_there_too),
         cmocka_unit_test(a_second_read_of_a_long_history_is_one_change),
         cmocka_unit_test(the_outcome_of_a_wide_run_is_the_sum_of_its_parts),
         cmocka_unit_test(groups_are_replaced_as_sets),

@@ -5,8 +5,8 @@ import unittest
 
 from stack import Stack, log_lines, tail
 
-JOBS = 20000
-YEARS = 15
+JOBS = 12000
+YEARS = 17
 LIMIT = 4000  # partitions that one job may modify
 ENTITIES = ("jobs", "payroll")
 FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120", "MAX_CONCURRENT_REQUESTS": "8"}

@@ -56,16 +56,6 @@ struct warehouse_state {
     struct chain *chains;
 };
 
-/* One change that has ended. */
-struct ended {
-    int64_t number;
-    char job_id[1024];
-    struct bq_job job;
-    char **runs;
-    size_t run_count;
-    bool partial; /* it merged a part of the rows of its only run */
-};
-
 /* What a walk works with. */
 struct walk {
     struct warehouse *w;
@@ -179,55 +169,7 @@ static void settle_rejected(struct walk *walk, const char *run_id, int64_t numbe
 /* ---- A change that has ended
  * ---------------------------------------------------------------------------------------------- */
 
-static void read_runs(struct ended *ended)
-{
-    struct json_object *params = json_at(ended->job.resource, "configuration.query.queryParameters");
-    size_t count = json_object_is_type(params, json_type_array) ? json_object_array_length(params) : 0;
-    for (size_t i = 0; i < count; i++) {
-        struct json_object *param = json_object_array_get_idx(params, i);
-        struct json_object *values = json_at(param, "parameterValue.arrayValues");
-        if (strcmp(json_text_at(param, "name", ""), "runs") != 0 || !json_object_is_type(values, json_type_array))
-            continue;
-        size_t runs = json_object_array_length(values);
-        free(ended->runs);
-        ended->runs = xcalloc(runs + 1, sizeof *ended->runs);
-        for (ended->run_count = 0; ended->run_count < runs; ended->run_count++)
-            ended->runs[ended->run_count] =
-                xstrdup(json_text_at(json_object_array_get_idx(values, ended->run_count), "value", ""));
-    }
-}
-
-static void ended_release(struct ended *ended)
-{
-    for (size_t i = 0; i < ended->run_count; i++)
-        free(ended->runs[i]);
-    free(ended->runs);
-    bq_job_release(&ended->job);
-}
-
-static bool record(struct walk *walk, const struct ended *ended, struct error *err)
-{
-    const struct bq_job *job = &ended->job;
-    struct event_change event = {.target = walk->chain->target,
-                                 .job_id = ended->job_id,
-                                 .number = ended->number,
-                                 .state = job->failed ? "failed" : "success",
-                                 .started_us = job->start_us,
-                                 .ended_us = job->end_us,
-                                 .error_code = job->failed ? job->job_error.code : NULL,
-                                 .error_message = job->failed ? job->job_error.message : NULL,
-                                 .rows_inserted = job->inserted_rows,
-                                 .rows_updated = job->updated_rows,
-                                 .rows_deleted = job->deleted_rows,
-                                 .bytes_billed = job->bytes_billed,
-                                 .run_ids = (const char *const *)ended->runs,
-                                 .run_count = ended->run_count};
-    if (ended->partial && !job->failed) /* its run is not merged yet */
-        event.run_count = 0;
-    return events_change(walk->w->events, &event, walk->cancel, err);
-}
-
-static int64_t rows_in(const struct change_plan *plan, const struct ended *ended)
+static int64_t rows_in(const struct change_plan *plan, const struct change_end *ended)
 {
     int64_t rows = 0;
     for (size_t i = 0; i < ended->run_count; i++) {
@@ -242,29 +184,24 @@ static int64_t share(int64_t amount, int64_t part, int64_t whole)
     return whole > 0 ? (int64_t)((double)amount * ((double)part / (double)whole)) : 0;
 }
 
-static int64_t rows_changed(const struct bq_job *job)
-{
-    return job->affected_rows >= 0 ? job->affected_rows : job->inserted_rows + job->updated_rows + job->deleted_rows;
-}
-
 /* A part is cut so that it changes something; one that does not would be followed by itself for ever. */
-static bool settle_part(struct walk *walk, const struct ended *ended, struct error *err)
+static bool settle_part(struct walk *walk, const struct change_end *ended, struct error *err)
 {
     const struct bq_job *job = &ended->job;
     for (size_t i = 0; i < ended->run_count; i++)
-        add_part(walk, ended->runs[i], rows_changed(job), job->bytes_billed);
+        add_part(walk, ended->runs[i], change_end_rows(ended), job->bytes_billed);
     return job->affected_rows != 0 ||
            error_set(err, ERROR_RETRY, "part_idle", "could not merge into '%s' by parts: job '%s' has changed no row",
                      walk->chain->target, ended->job_id);
 }
 
 /* Shares by rows, which the find job of the change knows; without its result equal shares. */
-static void settle_success(struct walk *walk, const struct ended *ended)
+static void settle_success(struct walk *walk, const struct change_end *ended)
 {
     const struct bq_job *job = &ended->job;
     struct change_plan plan = {0};
     int64_t find = json_int_at(job->resource, "configuration.labels.st_find", 1);
-    int64_t changed = rows_changed(job);
+    int64_t changed = change_end_rows(ended);
     bool alone = ended->run_count == 1;
     bool by_rows = !alone && find > 0 && find <= CHAIN_MAX_FINDS &&
                    chain_find_again(walk->w, walk->entity, ended->number, (int)find, &plan, walk->cancel);
@@ -298,7 +235,7 @@ static bool blames_rows(const struct error *err)
 }
 
 /* Moves the chain over a failed change. False when the walk ends with the change's own error. */
-static bool pass_failure(struct walk *walk, const struct ended *ended, struct error *err)
+static bool pass_failure(struct walk *walk, const struct change_end *ended, struct error *err)
 {
     struct chain *chain = walk->chain;
     const struct error *reason = &ended->job.job_error;
@@ -327,13 +264,12 @@ static bool pass_failure(struct walk *walk, const struct ended *ended, struct er
 static bool pass_change(struct walk *walk, int64_t number, const char *job_id, struct error *err)
 {
     struct chain *chain = walk->chain;
-    struct ended ended = {.number = number};
+    struct change_end ended = {.number = number};
     snprintf(ended.job_id, sizeof ended.job_id, "%s", job_id);
     bool ok = chain_wait(walk->w, job_id, &ended.job, walk->cancel, err);
     if (ok) {
-        read_runs(&ended);
-        ended.partial = json_text_at(ended.job.resource, "configuration.labels.st_part", "")[0] != '\0';
-        ok = record(walk, &ended, err);
+        change_end_read(&ended);
+        ok = change_end_record(walk->w, chain->target, &ended, walk->cancel, err);
     }
     if (ok && ended.job.failed) {
         ok = pass_failure(walk, &ended, err);
@@ -348,7 +284,7 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
         chain->weather = 0;
         backoff_init(&chain->pause, BACKOFF_DEFAULT);
     }
-    ended_release(&ended);
+    change_end_release(&ended);
     return ok;
 }
 

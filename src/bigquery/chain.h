@@ -50,6 +50,21 @@ bool chain_find_again(struct warehouse *w, const struct entity *entity, int64_t 
 bool chain_wait(struct warehouse *w, const char *job_id, struct bq_job *ret, struct cancel *cancel,
                 struct error *err) MUST_CHECK;
 
+/* One change that has ended; number, job_id and job are the caller's to fill in. */
+struct change_end {
+    int64_t number;
+    char job_id[1024];
+    struct bq_job job;
+    char **runs;
+    size_t run_count;
+    bool partial; /* it merged a part of the rows of its only run */
+};
+void change_end_read(struct change_end *ended); /* runs and partial, from the job */
+bool change_end_record(struct warehouse *w, const char *target, const struct change_end *ended, struct cancel *cancel,
+                       struct error *err) MUST_CHECK;
+int64_t change_end_rows(const struct change_end *ended); /* that it inserted, updated and deleted */
+void change_end_release(struct change_end *ended);
+
 /* Where the chain stands by the recorded events: the highest change (0: none) and how it ended. */
 struct chain_head {
     int64_t number;

@@ -106,7 +106,7 @@ CREATE TABLE IF NOT EXISTS `st_logs_v2.target_change_events` (
   `rows_updated` INT64 OPTIONS(description='Rows updated'),
   `rows_deleted` INT64 OPTIONS(description='Rows deleted'),
   `bytes_billed` INT64 OPTIONS(description='Bytes billed'),
-  `run_ids` ARRAY<STRING> OPTIONS(description='Runs that the change merged')
+  `run_ids` ARRAY<STRING> OPTIONS(description='Runs that the change merged; none when it merged a part of a run\'s rows')
 )
 PARTITION BY DATE(`event_time`)
 CLUSTER BY `target`, `change_number`

@@ -18,7 +18,11 @@ struct warehouse {
     struct warehouse_names names;
     const struct registry *registry;
     struct warehouse_state *state; /* NULL at first: where the chains stand; made at first use */
+    size_t max_change_days;        /* 0 = CHANGE_MAX_DAYS; all workers of a target the same */
 };
+/* Partitions that one change may modify. BigQuery fails a job that modifies more than 4,000; the rest is for what it may
+ * count besides. A wider change is done in parts, see src/bigquery/split_sql.c. */
+enum { CHANGE_MAX_DAYS = 3900 };
 void warehouse_release(struct warehouse *w); /* frees the state; no call may be under way */
 
 /* ---- DDL: every statement of init, in order. The same texts make sql/bigquery_schemas.sql. ----------------------- */
@@ -76,6 +80,8 @@ struct merge_outcome {
     int64_t bytes_billed; /* this run's share by rows */
     size_t runs_in_change;
     bool rejected; /* the run's rows break the merge for good: err says how */
+    /* A run that was too wide for one change: the numbers are sums over its parts, apart from those that ended before
+     * this call began. */
 };
 /* Takes an announced run (events_staged is durable) to the target: returns when a change that includes it is DONE and recorded, whoever
  * inserted it. Any number of callers in any number of processes. ERROR_PERMANENT with ret->rejected: this run alone fails for good. */
@@ -84,7 +90,7 @@ bool warehouse_merge(struct warehouse *w, const struct entity *entity, const cha
 /* The texts, for the analyzer test and the docs. `partitions`: "YYYY-MM-DD" literals; null_partition always included. */
 void merge_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
                const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us);
-void find_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity);
+void find_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity, size_t max_days);
 /* Calls fn for each further statement text that this layer sends (name, SQL). */
 void warehouse_each_sql(const struct warehouse_names *names, const struct registry *registry,
                         void (*fn)(void *user, const char *name, const char *sql), void *user);

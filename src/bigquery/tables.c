@@ -116,7 +116,10 @@ static const struct column table_target_change_events_columns[] = {
     COL("rows_updated", COLUMN_INT64, "Rows updated"),
     COL("rows_deleted", COLUMN_INT64, "Rows deleted"),
     COL("bytes_billed", COLUMN_INT64, "Bytes billed"),
-    {.name = "run_ids", .type = COLUMN_STRING, .mode = COLUMN_REPEATED, .description = "Runs that the change merged"},
+    {.name = "run_ids",
+     .type = COLUMN_STRING,
+     .mode = COLUMN_REPEATED,
+     .description = "Runs that the change merged; none when it merged a part of a run's rows"},
 };
 TABLE(table_target_change_events, "target_change_events", 0,
       "Changes of each target that have ended; outlives BigQuery's own job history; never expires", "target",

@@ -42,6 +42,33 @@ static void verify_sql(struct buf *out, const struct warehouse_names *names, con
     buf_append_str(out, "\nWHERE _run_id = @run AND _staged_at >= @since\nGROUP BY _fetch_id");
 }
 
+/* The texts of a change that is too wide. */
+static void each_split_sql(const struct warehouse_names *names, const struct entity *entity,
+                           void (*fn)(void *user, const char *name, const char *sql), void *user)
+{
+    static const char *const days[] = {"2025-10-20", "2025-10-21"};
+    const int64_t at_us = 1761040800000000;
+    struct merge_scope scope = {.names = names,
+                                .entity = entity,
+                                .partitions = days,
+                                .partition_count = 2,
+                                .staged_min_us = at_us,
+                                .staged_max_us = at_us + 60000000};
+    struct buf sql = BUF_INIT;
+    char *title = xasprintf("split %s", entity->name);
+    split_sql(&sql, &scope, CHANGE_MAX_DAYS);
+    fn(user, title, sql.ptr);
+    free(title);
+    title = xasprintf("merge part of %s", entity->name);
+    buf_clear(&sql);
+    scope.part_from = "2025-10-20 2025-10-20";
+    scope.part_until = "2025-10-21 2025-10-30";
+    merge_scope_sql(&sql, &scope);
+    fn(user, title, sql.ptr);
+    free(title);
+    buf_release(&sql);
+}
+
 void warehouse_each_sql(const struct warehouse_names *names, const struct registry *registry,
                         void (*fn)(void *user, const char *name, const char *sql), void *user)
 {
@@ -63,7 +90,7 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
         free(title);
         title = xasprintf("find %s", entity->name);
         buf_clear(&sql);
-        find_sql(&sql, names, entity);
+        find_sql(&sql, names, entity, CHANGE_MAX_DAYS);
         fn(user, title, sql.ptr);
         free(title);
         title = xasprintf("merge %s", entity->name);
@@ -71,6 +98,7 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
         merge_sql(&sql, names, entity, days, 2, at_us, at_us + 60000000);
         fn(user, title, sql.ptr);
         free(title);
+        each_split_sql(names, entity, fn, user);
     }
     buf_release(&sql);
 }

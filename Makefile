@@ -181,7 +181,7 @@ lint: ## format, layers, headers that compile alone, banned functions, sizes, ge
 	@test/lint/docs.sh $(B)
 format: ## give all sources their form
 	@find src test include -name '*.[ch]' -not -path '*/node_modules/*' -print0 | xargs -0 clang-format -i
-docs: programs ## write what is generated: .env.example, the README's option table
+docs: programs ## write what is generated: .env.example, the README's option table, terraform/generated
 	@test/lint/docs.sh $(B) --write
 .PHONY: demo
 demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -> workers -> local BigQuery

@@ -129,11 +129,12 @@ bench: $(BENCH_BIN) ## measure against a floor in the same run
 
 # ---- Dependencies ---------------------------------------------------------------------------------------------------
 NODE_STAMP := test/wire/node/node_modules/.lock-sha256
+PROVIDER_SCHEMA := $(DEPS)/terraform/provider_schema.json
 .PHONY: deps deps-check
 deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages
 	@test/deps/install.sh
 deps-check:
-	@if [ -n "$$(test/deps/check.sh)" ] || [ ! -e $(DUCKDB_LIB) ] || [ ! -e $(NODE_STAMP) ]; then test/deps/install.sh; fi
+	@if [ -n "$$(test/deps/check.sh)" ] || [ ! -e $(DUCKDB_LIB) ] || [ ! -e $(NODE_STAMP) ] || [ ! -e $(PROVIDER_SCHEMA) ]; then test/deps/install.sh; fi
 $(DUCKDB_LIB):
 	@test/deps/duckdb.sh $(@D)
 
@@ -156,7 +157,7 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 	@test/run_units.sh $^
 
 # ---- Checks ---------------------------------------------------------------------------------------------------------
-.PHONY: test test-units test-wire test-flow lint format docs
+.PHONY: test test-units test-wire test-flow test-terraform lint format docs
 test: ## all tests: units, Google's own clients against st-local, whole binaries
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
@@ -164,12 +165,15 @@ test: ## all tests: units, Google's own clients against st-local, whole binaries
 	@$(MAKE) --no-print-directory replay
 	@$(MAKE) --no-print-directory test-wire
 	@$(MAKE) --no-print-directory test-flow
+	@$(MAKE) --no-print-directory test-terraform
 test-units: $(UNIT_BIN)
 	@test/run_units.sh $(UNIT_BIN)
 test-wire: $(B)/st-local $(WIRE_BIN)
 	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
 	@test/flow/run.py $(B)
+test-terraform: $(B)/st-ingestor ## terraform/ against the provider's schema and against what init makes
+	@test/run_terraform.sh $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh

@@ -82,5 +82,10 @@ run "without_an_image" {
     condition     = strcontains(google_bigquery_table.view["logs.sync_state"].view[0].query, "`test-project.st_logs_v2.sync_state_events`")
     error_message = "views name the project and the datasets"
   }
-}
 
+  # Schedules are there before the programs: their messages wait.
+  assert {
+    condition     = alltrue([for job in values(google_cloud_scheduler_job.sync) : job.pubsub_target[0].topic_name == google_pubsub_topic.queue["live"].id])
+    error_message = "schedules publish to the live lane"
+  }
+}

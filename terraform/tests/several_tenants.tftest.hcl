@@ -13,6 +13,8 @@ variables {
 }
 
 run "one_secret_for_each_variable" {
+  command = plan
+
   variables {
     tenant_secrets = {
       NORTH_CLIENT_ID     = "north-client-id"

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ROOT, loadSchema } from './files.mjs';
+import { ROOT, TERRAFORM, loadSchema } from './files.mjs';
 
 const LIMIT_MS = 240_000;
 const OUTPUT_BYTES = 256 << 20;
@@ -15,6 +15,13 @@ const STAND_IN = fileURLToPath(new URL('stand_in_provider.mjs', import.meta.url)
 export function terraformVersion() {
   const found = spawnSync('terraform', ['version', '-json'], { encoding: 'utf8', env: { ...process.env, TF_CLI_CONFIG_FILE: '/dev/null', CHECKPOINT_DISABLE: '1' } });
   return found.status === 0 ? JSON.parse(found.stdout).terraform_version : null;
+}
+
+// What terraform fmt would change; "" when nothing.
+export function formatted() {
+  const done = spawnSync('terraform', ['fmt', '-check', '-recursive', '-diff', '-no-color'], { cwd: TERRAFORM, encoding: 'utf8', env: { ...process.env, TF_CLI_CONFIG_FILE: '/dev/null' } });
+  if (done.error) throw done.error;
+  return done.stdout + done.stderr;
 }
 
 // The part of the schema that these files use: the whole would be sent for every command.
@@ -28,7 +35,9 @@ export class Workspace {
   constructor(types) {
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'st-terraform-'));
     this.terraform = path.join(this.folder, 'repository', 'terraform');
-    for (const name of ['terraform', 'config']) fs.cpSync(path.join(ROOT, name), path.join(this.folder, 'repository', name), { recursive: true });
+    // Only what is in the repository: a developer's own variables, state and lock file stay out.
+    const ours = (name) => !/(^|\/)\.terraform|\.tfvars$|\.tfstate/.test(name);
+    for (const name of ['terraform', 'config']) fs.cpSync(path.join(ROOT, name), path.join(this.folder, 'repository', name), { recursive: true, filter: ours });
     this.#mirror(types);
   }
 

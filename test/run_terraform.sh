@@ -4,5 +4,4 @@
 set -eu
 export ST_BUILD="$(realpath "$1")"
 cd "$(dirname "$0")/terraform"
-command -v terraform >/dev/null || echo 'terraform: not present, fmt/validate/test not run'
 exec node --test --test-concurrency=2 ./*.test.mjs

@@ -7,7 +7,7 @@ import test, { describe } from 'node:test';
 import { ROOT, TERRAFORM, loadTerraform, readJson } from './lib/files.mjs';
 import { datasetDdl, tableDdl, viewDdl } from './lib/ddl.mjs';
 import { runTests } from './lib/plan.mjs';
-import { product, terraformVersion, formatted } from './lib/terraform.mjs';
+import { product, terraformHere, formatted } from './lib/terraform.mjs';
 
 const PROJECT = 'test-project';
 const config = readJson('config', 'config.json');
@@ -19,11 +19,11 @@ const generated = fs.readFileSync(path.join(TERRAFORM, 'generated', 'init.json')
 // As terraform's templatefile does it.
 const filled = JSON.parse(generated.replace(/\$\{(\w+)\}/g, (_, hole) => ({ project: PROJECT, ...datasets })[hole]));
 
-const version = terraformVersion();
-const absent = version ? false : 'terraform: not present, fmt/validate/test not run';
-const made = version ? runTests(new Set(source.blocks.map(({ type }) => type))) : null;
+const { version, why } = terraformHere();
+const absent = why ?? false; // of every test that needs terraform: why it is skipped
+const made = why ? null : runTests(new Set(source.blocks.map(({ type }) => type)));
 const plan = made?.plans.with_an_image ?? new Map();
-console.log(version ? `terraform ${version}: fmt, validate and test run, with a stand-in that has the provider's published schema` : absent);
+console.log(why ?? `terraform ${version}: fmt, validate and test run, with a stand-in that has the provider's published schema`);
 
 const planned = (type) => [...plan].filter(([address]) => address.startsWith(`${type}.`)).map(([address, values]) => ({ address, ...values }));
 const sortedBy = (list, key) => [...list].sort((a, b) => (key(a) < key(b) ? -1 : 1));
@@ -99,6 +99,16 @@ describe('the queues', () => {
       assert.ok(!one.enable_message_ordering && !one.enable_exactly_once_delivery && !one.filter && !one.push_config.length, one.name);
     }
   });
+});
+
+test('with adopt_existing, all that init makes is taken over, and nothing else', { skip: absent }, () => {
+  const { pubsub } = config;
+  const home = `projects/${PROJECT}`;
+  const warehouse = [...ddl.keys()].map((title) => title.split(' ')[1].split('.')).map(([dataset, table]) => `${home}/datasets/${dataset}${table ? `/tables/${table}` : ''}`);
+  const topics = [pubsub.topic, pubsub.backfillTopic, pubsub.deadLetterTopic].map((name) => `${home}/topics/${name}`);
+  const subscriptions = [pubsub.subscription, pubsub.backfillSubscription, pubsub.deadLetterSubscription].map((name) => `${home}/subscriptions/${name}`);
+  assert.deepEqual(made.adopted.taken_over.sort(), [...warehouse, ...topics, ...subscriptions].sort());
+  assert.deepEqual(made.adopted.with_an_image, []);
 });
 
 describe('the schedules', () => {

@@ -1,9 +1,10 @@
-// What terraform would make: the plan of a run of terraform's own tests, as { address => values }.
+// What terraform would make: the plans of the runs of terraform's own tests.
 import { Workspace } from './terraform.mjs';
 
 const COLOUR = /\u001b\[[0-9;]*m/g;
 
-// Runs terraform's tests once: { ok, runs: { "file run" => status }, failures: [text], plans: { run => Map(address => values) } }
+// Runs terraform's tests once: { ok, runs: { "file run" => status }, failures: [text], plans: { run => Map(address => values) },
+// adopted: { run => [id] } }
 export function runTests(types) {
   const workspace = new Workspace(types);
   try {
@@ -18,13 +19,17 @@ export function runTests(types) {
 }
 
 function readTests({ ok, stdout }) {
-  const found = { ok, runs: {}, failures: [], plans: {} };
+  const found = { ok, runs: {}, failures: [], plans: {}, adopted: {} };
   for (const line of stdout.split('\n')) {
     if (!line.startsWith('{')) continue;
     const event = JSON.parse(line);
     if (event.type === 'test_run' && event.test_run.status) found.runs[`${event.test_run.path} ${event.test_run.run}`] = event.test_run.status;
     if (event.type === 'diagnostic' && event.diagnostic.severity === 'error') found.failures.push(`${event['@testrun'] ?? ''}: ${event.diagnostic.summary}: ${event.diagnostic.detail ?? ''}`);
-    if (event.type === 'test_plan') found.plans[event['@testrun']] = new Map((event.test_plan.resource_changes ?? []).map((change) => [change.address, change.change.after]));
+    if (event.type === 'test_plan') {
+      const changes = event.test_plan.resource_changes ?? [];
+      found.plans[event['@testrun']] = new Map(changes.map(({ address, change }) => [address, change.after]));
+      found.adopted[event['@testrun']] = changes.flatMap(({ change }) => change.importing?.id ?? []);
+    }
   }
   return found;
 }

@@ -11,10 +11,20 @@ const LIMIT_MS = 240_000;
 const OUTPUT_BYTES = 256 << 20;
 const STAND_IN = fileURLToPath(new URL('stand_in_provider.mjs', import.meta.url));
 
-// Its version, or null where there is none. A warning about a missing settings file must not stand before the version.
-export function terraformVersion() {
+const LEAST = [1, 9]; // versions.tf
+
+const isOld = (version) => {
+  const [major, minor] = version.split('.').map(Number);
+  return major < LEAST[0] || (major === LEAST[0] && minor < LEAST[1]);
+};
+
+// { version, why }: why says in plain words that terraform's own checks cannot run, null where they can. A warning about a missing
+// settings file must not stand before the version.
+export function terraformHere() {
   const found = spawnSync('terraform', ['version', '-json'], { encoding: 'utf8', env: { ...process.env, TF_CLI_CONFIG_FILE: '/dev/null', CHECKPOINT_DISABLE: '1' } });
-  return found.status === 0 ? JSON.parse(found.stdout).terraform_version : null;
+  if (found.status !== 0) return { version: null, why: 'terraform: not present, fmt/validate/test not run' };
+  const version = JSON.parse(found.stdout).terraform_version;
+  return { version, why: isOld(version) ? `terraform ${version}: older than ${LEAST.join('.')}, fmt/validate/test not run` : null };
 }
 
 // What terraform fmt would change; "" when nothing.

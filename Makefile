@@ -128,13 +128,12 @@ bench: $(BENCH_BIN) ## measure against a floor in the same run
 	@for bin in $(BENCH_BIN); do $$bin || exit 1; done
 
 # ---- Dependencies ---------------------------------------------------------------------------------------------------
-NODE_STAMP := test/wire/node/node_modules/.lock-sha256
-PROVIDER_SCHEMA := $(DEPS)/terraform/provider_schema.json
+NODE_STAMP := test/wire/node/node_modules/.lock-sha256 test/terraform/node_modules/.lock-sha256 $(DEPS)/terraform/.stamp
 .PHONY: deps deps-check
 deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages
 	@test/deps/install.sh
 deps-check:
-	@if [ -n "$$(test/deps/check.sh)" ] || [ ! -e $(DUCKDB_LIB) ] || [ ! -e $(NODE_STAMP) ] || [ ! -e $(PROVIDER_SCHEMA) ]; then test/deps/install.sh; fi
+	@if [ -n "$$(test/deps/check.sh)" ] || ! ls $(DUCKDB_LIB) $(NODE_STAMP) >/dev/null 2>&1; then test/deps/install.sh; fi
 $(DUCKDB_LIB):
 	@test/deps/duckdb.sh $(@D)
 

@@ -16,9 +16,11 @@ locals {
   channels = concat(sort(tolist(var.notification_channels)), [for channel in google_monitoring_notification_channel.email : channel.name])
 
   # A lag is noticed when two syncs in a row did not come through. Monitoring looks back 25 hours at most, so an entity that
-  # syncs once a day has an hour for its run.
-  sync_hours  = { for name, job in local.entity_schedules : job.entity => try(tonumber(regex("^[0-9*/]+ \\*/([0-9]+) \\* \\* \\*$", job.schedule)[0]), 24) }
-  lag_seconds = { for entity, hours in local.sync_hours : entity => 3600 * min(25, 2 * hours + 1) }
+  # syncs once a day has an hour for its run, and one that syncs less often has no such alert.
+  daily_schedules = { for job in values(local.entity_schedules) : job.entity => split(" ", job.schedule)[1] if endswith(job.schedule, " * * *") }
+  sync_hours      = { for entity, hour in local.daily_schedules : entity => hour == "*" ? 1 : try(tonumber(regex("^\\*/([0-9]+)$", hour)[0]), 24) }
+  lag_seconds     = { for entity, hours in local.sync_hours : entity => 3600 * min(25, 2 * hours + 1) }
+  watched         = local.deployed && !var.schedules_paused ? local.lag_seconds : tomap({})
 
   log_metric_filter = { for key, metric in google_logging_metric.worker : key => "metric.type=\"logging.googleapis.com/user/${metric.name}\" AND resource.type=\"cloud_run_worker_pool\"" }
 }
@@ -153,7 +155,7 @@ resource "google_monitoring_alert_policy" "failed_runs" {
 
 # A count, because a lag that is measured when a run ends does not grow when no run ends.
 resource "google_monitoring_alert_policy" "watermark_lag" {
-  for_each = { for entity, seconds in local.lag_seconds : entity => seconds if local.deployed }
+  for_each = local.watched
 
   project               = var.project_id
   display_name          = "st-ingestor: watermark lag of ${each.key}"

@@ -36,7 +36,7 @@ variable "labels" {
 }
 
 variable "config_file" {
-  description = "The config.json that is also in the image: entities with schedules, names of datasets, topics and subscriptions, tenants. Null: config/config.json of this repository."
+  description = "The config.json that is also in the image: entities with schedules, names of datasets, topics and subscriptions, tenants. A relative path starts at the folder where terraform runs. Null: config/config.json of this repository."
   type        = string
   default     = null
 }
@@ -166,6 +166,11 @@ variable "environment" {
   validation {
     condition     = alltrue([for name in keys(var.environment) : !can(regex("(SECRET|TOKEN|APP_KEY|CLIENT_ID)$", name))])
     error_message = "environment is readable by everyone who may look at the service: put secrets into Secret Manager (tenant_secrets)."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : !can(regex("^(BQ_PROJECT_ID|BQ_LOCATION|BQ_DATASET_.*|PUBSUB_.*|ST_TENANT_ID|WORKER_PORT|API_ALLOW_UNAUTHENTICATED|.*EMULATOR_HOST)$", name))])
+    error_message = "environment cannot set what terraform sets from its own resources and variables; names of datasets, topics and subscriptions are changed in config.json."
   }
 }
 

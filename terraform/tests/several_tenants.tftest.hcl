@@ -40,6 +40,10 @@ run "one_secret_for_each_variable" {
     condition     = !contains(keys(google_cloud_scheduler_job.sync), "invoices-sync-v2") && !contains(keys(google_cloud_scheduler_job.sync), "payments-sync-v2")
     error_message = "disabled entities and those without a schedule have no job"
   }
+  assert {
+    condition     = { for entity, policy in google_monitoring_alert_policy.watermark_lag : entity => policy.conditions[0].condition_threshold[0].aggregations[0].alignment_period } == { jobs = "10800s", locations = "90000s" }
+    error_message = "every half hour: noticed after three hours; weekly: not to be noticed here"
+  }
 }
 
 run "a_forgotten_secret_is_told_before_the_worker_is" {

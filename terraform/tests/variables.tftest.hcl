@@ -61,3 +61,15 @@ run "values_that_break_a_rule" {
     var.unfinished_tasks_per_hour,
   ]
 }
+
+# A second rule of the same variable needs a run of its own.
+run "names_that_terraform_sets" {
+  command = plan
+
+  variables {
+    project_id  = "test-project"
+    environment = { PUBSUB_TOPIC = "another" }
+  }
+
+  expect_failures = [var.environment]
+}

@@ -2,6 +2,7 @@
 // plan (mocked provider) where terraform is present; what it reads is compared in any case.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import test, { describe } from 'node:test';
 import { ROOT, TERRAFORM, loadTerraform, readJson } from './lib/files.mjs';
@@ -54,6 +55,19 @@ const sorted = (map) => Object.fromEntries([...map].sort());
 
 describe('the warehouse', () => {
   test('generated/init.json is what the product prints', () => assert.equal(generated, product('schema', 'terraform')));
+
+  test('texts of the registry that look like terraform templates stay texts', (t) => {
+    const registry = readJson('config', 'schema_registry.json');
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'st-registry-'));
+    t.after(() => fs.rmSync(folder, { recursive: true }));
+    const text = 'costs ${amount} or %{if}, "quoted" \\ $5';
+    const [entity] = Object.values(registry.entities ?? registry);
+    entity.columns[0].description = text;
+    fs.writeFileSync(path.join(folder, 'registry.json'), JSON.stringify(registry));
+    const printed = product('schema', 'terraform', '--registry', path.join(folder, 'registry.json'));
+    assert.deepEqual([...new Set(printed.match(/[$%]\{[^}]*\}/g))].sort(), ['${logs}', '${project}', '${raw}']);
+    assert.ok(JSON.parse(printed).tables.some(({ schema }) => schema.some(({ description }) => description === text)));
+  });
 
   test('what terraform reads amounts to the DDL of init', () => {
     assert.ok(ddl.size > 40);
@@ -198,12 +212,9 @@ describe('the roles', () => {
     ['worker', 'google_secret_manager_secret_iam_member.worker_reads["ST_CLIENT_ID"]', 'ST_CLIENT_ID roles/secretmanager.secretAccessor'],
     ['worker', 'google_secret_manager_secret_iam_member.worker_reads["ST_CLIENT_SECRET"]', 'ST_CLIENT_SECRET roles/secretmanager.secretAccessor'],
     ['serve', 'google_bigquery_dataset_iam_member.serve_reads_logs', 'st_logs_v2 roles/bigquery.dataViewer'],
-    ['serve', 'google_bigquery_dataset_iam_member.serve_sees_tables["raw"]', 'st_raw_v2 roles/bigquery.metadataViewer'],
-    ['serve', 'google_bigquery_dataset_iam_member.serve_sees_tables["stage"]', 'st_stage_v2 roles/bigquery.metadataViewer'],
     ['serve', 'google_pubsub_topic_iam_member.serve_publishes["backfill"]', 'st-backfill roles/pubsub.publisher'],
     ['serve', 'google_pubsub_topic_iam_member.serve_publishes["live"]', 'st-ingest roles/pubsub.publisher'],
-    ['serve', 'google_pubsub_topic_iam_member.serve_sees_topics["backfill"]', 'st-backfill roles/pubsub.viewer'],
-    ['serve', 'google_pubsub_topic_iam_member.serve_sees_topics["live"]', 'st-ingest roles/pubsub.viewer'],
+    ['serve', 'google_pubsub_topic_iam_member.serve_sees_topic', 'st-ingest roles/pubsub.viewer'],
     ['agent', 'google_pubsub_subscription_iam_member.agent_takes_from_lanes["backfill"]', 'st-backfill-worker roles/pubsub.subscriber'],
     ['agent', 'google_pubsub_subscription_iam_member.agent_takes_from_lanes["live"]', 'st-ingest-worker roles/pubsub.subscriber'],
     ['agent', 'google_pubsub_topic_iam_member.agent_publishes_dead_letters', 'st-dead-letter roles/pubsub.publisher'],

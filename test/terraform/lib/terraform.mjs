@@ -7,6 +7,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ROOT, TERRAFORM, loadSchema } from './files.mjs';
 
+// As terraform names it.
+const PLATFORM = `${process.platform}_${process.arch === 'x64' ? 'amd64' : process.arch}`;
 const LIMIT_MS = 240_000;
 const OUTPUT_BYTES = 256 << 20;
 const STAND_IN = fileURLToPath(new URL('stand_in_provider.mjs', import.meta.url));
@@ -54,7 +56,7 @@ export class Workspace {
   #mirror(types) {
     const version = loadSchema().provider;
     const mirror = path.join(this.folder, 'mirror');
-    const plugin = path.join(mirror, 'registry.terraform.io/hashicorp/google', version, 'linux_amd64');
+    const plugin = path.join(mirror, 'registry.terraform.io/hashicorp/google', version, PLATFORM);
     const used = path.join(this.folder, 'schema.json');
     fs.mkdirSync(plugin, { recursive: true });
     fs.writeFileSync(used, JSON.stringify(usedSchema(types)));

@@ -24,7 +24,9 @@ resource "google_cloud_run_v2_service" "serve" {
       args  = ["serve"]
 
       resources {
-        limits = { cpu = var.service_resources.cpu, memory = var.service_resources.memory }
+        limits            = { cpu = var.service_resources.cpu, memory = var.service_resources.memory }
+        cpu_idle          = true # CPU is paid for while a request is under way; nothing happens in between
+        startup_cpu_boost = true
       }
 
       ports {

@@ -130,7 +130,7 @@ bench: $(BENCH_BIN) ## measure against a floor in the same run
 # ---- Dependencies ---------------------------------------------------------------------------------------------------
 NODE_STAMP := test/wire/node/node_modules/.lock-sha256 test/terraform/node_modules/.lock-sha256 $(DEPS)/terraform/.stamp
 .PHONY: deps deps-check
-deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages
+deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages, the terraform provider's schema
 	@test/deps/install.sh
 deps-check:
 	@if [ -n "$$(test/deps/check.sh)" ] || ! ls $(DUCKDB_LIB) $(NODE_STAMP) >/dev/null 2>&1; then test/deps/install.sh; fi
@@ -157,7 +157,7 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 
 # ---- Checks ---------------------------------------------------------------------------------------------------------
 .PHONY: test test-units test-wire test-flow test-terraform lint format docs
-test: ## all tests: units, Google's own clients against st-local, whole binaries
+test: ## all tests: units, Google's own clients against st-local, whole binaries, terraform
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@$(MAKE) --no-print-directory -j$(JOBS) test-units

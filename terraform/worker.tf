@@ -18,6 +18,7 @@ resource "google_cloud_run_v2_worker_pool" "worker" {
   deletion_protection = false # it holds nothing: unfinished messages come again
 
   scaling {
+    scaling_mode          = "MANUAL"
     manual_instance_count = var.worker_instances
   }
 

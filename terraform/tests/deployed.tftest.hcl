@@ -82,12 +82,22 @@ run "with_an_image" {
   # Alerts tell somebody what to do.
   assert {
     condition = alltrue([
-      for policy in concat(
-        google_monitoring_alert_policy.dead_letters, values(google_monitoring_alert_policy.oldest_message), google_monitoring_alert_policy.failed_runs,
-        values(google_monitoring_alert_policy.watermark_lag), google_monitoring_alert_policy.schema,
-      ) : length(policy.notification_channels) == 1 && length(policy.documentation[0].content) > 200
+      for policy in concat(values(google_monitoring_alert_policy.alert), values(google_monitoring_alert_policy.watermark_lag)) :
+      length(policy.notification_channels) == 1 && length(policy.documentation[0].content) > 200
     ])
     error_message = "each has a channel and instructions"
+  }
+  assert {
+    condition     = toset(keys(google_monitoring_alert_policy.alert)) == toset(["dead_letters", "failed_runs", "schema", "oldest_message_live", "oldest_message_backfill"])
+    error_message = "what is watched beside the lag"
+  }
+  assert {
+    condition     = { for key, policy in google_monitoring_alert_policy.alert : key => policy.conditions[0].condition_threshold[0].threshold_value } == { dead_letters = 0, failed_runs = 0, schema = 0, oldest_message_live = 14400, oldest_message_backfill = 86400 }
+    error_message = "when it is told"
+  }
+  assert {
+    condition     = alltrue([for policy in values(google_monitoring_alert_policy.alert) : alltrue([for condition in policy.conditions : strcontains(condition.condition_threshold[0].filter, "metric.type=") && strcontains(condition.condition_threshold[0].filter, "resource.type=")])])
+    error_message = "Monitoring wants both in a filter"
   }
   assert {
     condition     = toset(keys(google_monitoring_alert_policy.watermark_lag)) == toset(["jobs", "invoices", "estimates", "payments", "payroll", "customers", "locations", "campaigns"])

@@ -18,7 +18,7 @@ run "without_an_image" {
     error_message = "nothing can run without an image"
   }
   assert {
-    condition     = length(google_monitoring_alert_policy.dead_letters) == 0 && length(google_monitoring_alert_policy.watermark_lag) == 0
+    condition     = length(google_monitoring_alert_policy.alert) == 0 && length(google_monitoring_alert_policy.watermark_lag) == 0
     error_message = "there is nothing to watch without programs"
   }
   assert {

@@ -18,6 +18,7 @@ locals {
     region                   = var.region
     worker                   = var.worker_name
     live_topic               = google_pubsub_topic.queue["live"].name
+    backfill_topic           = google_pubsub_topic.queue["backfill"].name
     dead_letter_subscription = google_pubsub_subscription.dead_letter.name
   }
 

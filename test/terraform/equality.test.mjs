@@ -74,6 +74,13 @@ describe('the warehouse', () => {
     assert.deepEqual(sorted(ddlOfGenerated()), sorted(ddl));
   });
 
+  // The script names no project: it runs in that of `bq query`.
+  const script = path.join(ROOT, 'sql', 'bigquery_schemas.sql');
+  test('sql/bigquery_schemas.sql has the same statements', { skip: fs.existsSync(script) ? false : 'there is no such file' }, () => {
+    const text = fs.readFileSync(script, 'utf8');
+    for (const [title, sql] of ddl) assert.ok(text.includes(sql.replaceAll(`\`${PROJECT}.`, '`')), title);
+  });
+
   test('what terraform makes amounts to the DDL of init', { skip: absent }, () => assert.deepEqual(sorted(ddlOfPlan()), sorted(ddl)));
 
   test('each table of the product is one of terraform, with the same columns', { skip: absent }, () => {

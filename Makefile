@@ -181,11 +181,13 @@ lint: ## format, layers, headers that compile alone, banned functions, sizes, ge
 	@$(MAKE) --no-print-directory $(PROTO_H)
 	@test/lint/headers.sh $(CC) $(CPPFLAGS) -std=c11 $(WARN)
 	@$(MAKE) --no-print-directory $(B)/st-ingestor
+	@test/lint/terraform.sh $(B)
 	@test/lint/docs.sh $(B)
 format: ## give all sources their form
 	@find src test include -name '*.[ch]' -not -path '*/node_modules/*' -print0 | xargs -0 clang-format -i
-docs: programs ## write what is generated: .env.example, the README's option table, terraform/generated
+docs: programs ## write what is generated: .env.example, the README's option table
 	@test/lint/docs.sh $(B) --write
+	@test/lint/terraform.sh $(B) --write
 .PHONY: demo
 demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -> workers -> local BigQuery
 	@$(MAKE) --no-print-directory deps-check

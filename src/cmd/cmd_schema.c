@@ -72,14 +72,14 @@ static enum exit_code exec(struct invocation *in)
                                           s->bq_dataset_logs};
     struct sql_list list = {.out = BUF_INIT, .json = in->json};
     const char *what = in->argc == 1 ? in->argv[0] : "";
-    if (strcmp(what, "terraform") == 0)
-        schema_terraform(&list.out, s);
-    else if (strcmp(what, "ddl") == 0)
+    if (strcmp(what, "ddl") == 0)
         add_ddl(&list, &names, s);
     else if (strcmp(what, "sql") == 0)
         add_all_sql(&list, &names, s);
     else if (strcmp(what, "tables") == 0)
         add_tables(&list, &names, s);
+    else if (strcmp(what, "terraform") == 0)
+        schema_terraform(&list.out, s);
     else
         return usage_error(in, "say what to print: ddl, sql, tables or terraform");
     if (strcmp(what, "terraform") != 0 && (list.json || strcmp(what, "tables") == 0))

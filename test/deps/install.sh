@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need and is not there yet: Debian packages (root or sudo), DuckDB, the npm packages of
-# the tests, and the schema of the terraform provider. Everything that is not from the distribution is pinned and checked by hash.
+# Installs what the build and the tests need and is not there yet: Debian packages (root or sudo), DuckDB and the
+# npm packages of the tests. Everything that is not from the distribution is pinned and checked by hash.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$root"

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# What is generated from the option table and the registry equals what is in the tree: .env.example, the README's table, and
-# what terraform/ reads.
+# What is generated from the option table equals what is in the tree: .env.example and the README's table.
 # With --write it is written instead.
 set -eu
 build=$1 write=${2:-}
@@ -11,7 +10,6 @@ trap 'rm -rf "$work"' EXIT
 
 print env >"$work/env"
 print markdown >"$work/table"
-BQ_PROJECT_ID=any "$build/st-ingestor" schema terraform --env-file /dev/null >"$work/terraform"
 awk -v table="$work/table" '
     /<!-- options: end -->/ { skip = 0 }
     !skip { print }
@@ -19,12 +17,10 @@ awk -v table="$work/table" '
 if [ "$write" = --write ]; then
     cp "$work/env" .env.example
     cp "$work/readme" README.md
-    cp "$work/terraform" terraform/generated/init.json
     exit 0
 fi
 bad=0
 diff -u .env.example "$work/env" || bad=1
 diff -u README.md "$work/readme" || bad=1
-diff -u terraform/generated/init.json "$work/terraform" || bad=1
-[ $bad = 0 ] && echo 'docs: .env.example, README and terraform/generated agree with the option table and the registry' || echo 'docs: run `make docs`'
+[ $bad = 0 ] && echo 'docs: .env.example and README agree with the option table' || echo 'docs: run `make docs`'
 exit $bad

@@ -17,8 +17,6 @@ locals {
     logs                     = "${var.project_id}.${local.datasets.logs}"
     region                   = var.region
     worker                   = var.worker_name
-    live_topic               = google_pubsub_topic.queue["live"].name
-    backfill_topic           = google_pubsub_topic.queue["backfill"].name
     dead_letter_subscription = google_pubsub_subscription.dead_letter.name
   }
 

@@ -30,7 +30,8 @@ resource "google_pubsub_subscription" "lane" {
   }
 }
 
-# Without a dead-letter policy of its own: looking at a dead letter must not use it up.
+# Without a dead-letter policy of its own, because looking at a dead letter must not use it up, and without a backoff, because
+# what an operator has looked at must be there again at once.
 resource "google_pubsub_subscription" "dead_letter" {
   project                    = var.project_id
   name                       = local.queues["dead_letter"].subscription
@@ -40,10 +41,6 @@ resource "google_pubsub_subscription" "dead_letter" {
 
   expiration_policy {
     ttl = "" # never
-  }
-  retry_policy {
-    minimum_backoff = local.init.queues["dead_letter"].minimum_backoff
-    maximum_backoff = local.init.queues["dead_letter"].maximum_backoff
   }
 }
 

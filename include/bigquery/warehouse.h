@@ -7,8 +7,9 @@
 #include "record/registry.h"
 
 struct warehouse_names {
-    const char *project, *raw, *stage, *mart, *logs;
-}; /* dataset names */
+    const char *project; /* NULL: statements leave it out, and the call's own project holds (the DDL script) */
+    const char *raw, *stage, *mart, *logs; /* datasets */
+};
 
 struct warehouse {
     struct bq_client *client; /* borrowed, all of them */

@@ -216,7 +216,9 @@ static void object_sql(struct buf *out, const struct warehouse_names *names, con
     struct buf query = BUF_INIT;
     const char *description = object->description ? object->description : "";
     if (object->kind == OBJECT_DATASET) {
-        buf_printf(out, "CREATE SCHEMA IF NOT EXISTS `%s.%s` OPTIONS(description=", names->project, object->dataset);
+        buf_append_str(out, "CREATE SCHEMA IF NOT EXISTS ");
+        sql_table(out, names->project, object->dataset, /* table */ NULL);
+        buf_append_str(out, " OPTIONS(description=");
         sql_string(out, description);
         buf_append_char(out, ')');
     } else if (object->kind == OBJECT_TABLE) {
@@ -358,14 +360,23 @@ static bool add_columns(struct init *init, const struct object *object, struct j
     return ok;
 }
 
-static bool view_differs(struct init *init, const struct object *object, struct json_object *resource)
+static bool view_has_text(const struct warehouse_names *names, const struct object *object,
+                          struct json_object *resource)
 {
     struct buf query = BUF_INIT;
-    view_query(&query, &init->w->names, object->entity, object->view);
+    view_query(&query, names, object->entity, object->view);
     struct slice there = slice_trim(slice_str(json_text_at(resource, "view.query", "")));
-    bool differs = !slice_eq(there, slice_trim(buf_slice(&query)));
+    bool same = slice_eq(there, slice_trim(buf_slice(&query)));
     buf_release(&query);
-    return differs;
+    return same;
+}
+
+/* A view that names no project reads its own: what sql/bigquery_schemas.sql made is not made again. */
+static bool view_differs(struct init *init, const struct object *object, struct json_object *resource)
+{
+    struct warehouse_names no_project = init->w->names;
+    no_project.project = NULL;
+    return !view_has_text(&init->w->names, object, resource) && !view_has_text(&no_project, object, resource);
 }
 
 static bool init_object(void *user, const struct object *object)

@@ -110,11 +110,14 @@ void bq_job_body(struct buf *out, const struct bq_client *client, const char *jo
 {
     buf_append_str(out, "{\"jobReference\":{\"projectId\":");
     buf_append_json_string(out, slice_str(client->project));
-    buf_append_str(out, ",\"jobId\":");
-    buf_append_json_string(out, slice_str(job_id));
+    if (job_id) {
+        buf_append_str(out, ",\"jobId\":");
+        buf_append_json_string(out, slice_str(job_id));
+    }
     buf_append_str(out, ",\"location\":");
     buf_append_json_string(out, slice_str(client->location));
-    buf_printf(out, "},\"configuration\":{\"jobTimeoutMs\":\"%lld\",\"labels\":{", (long long)client->job_timeout_ms);
+    buf_printf(out, "},\"configuration\":{%s\"jobTimeoutMs\":\"%lld\",\"labels\":{", job_id ? "" : "\"dryRun\":true,",
+               (long long)client->job_timeout_ms);
     for (size_t i = 0; i < query->label_count; i++) {
         if (i)
             buf_append_char(out, ',');
@@ -332,4 +335,23 @@ bool bq_query_run(struct bq_client *client, const struct bq_query *query, struct
         if (!cancel_sleep_ms(cancel, wait_ms))
             return cancel_check(cancel, err);
     }
+}
+
+bool bq_query_estimate(struct bq_client *client, const struct bq_query *query, struct bq_estimate *ret,
+                       struct cancel *cancel, struct error *err)
+{
+    struct buf body = BUF_INIT;
+    struct json_object *answer = NULL;
+    int status = 0;
+    bq_job_body(&body, client, /* job_id */ NULL, query);
+    bool ok = bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), "check the query", 0}, cancel,
+                      &status, &answer, err);
+    if (ok) {
+        snprintf(ret->statement_type, sizeof ret->statement_type, "%s",
+                 json_text_at(answer, "statistics.query.statementType", ""));
+        ret->bytes_processed = json_int_at(answer, "statistics.totalBytesProcessed", 0);
+    }
+    json_object_put(answer);
+    buf_release(&body);
+    return ok;
 }

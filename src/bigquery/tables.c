@@ -37,7 +37,7 @@ static const struct column table_ingestion_log_events_columns[] = {
     COL("entity_type", COLUMN_STRING, "Entity: jobs, invoices, ..."),
     COL("tenant_id", COLUMN_INT64, "ServiceTitan tenant"),
     COL("mode", COLUMN_STRING, "incremental, full, backfill or reconcile"),
-    NEED("status", COLUMN_STRING, "running, success or failed"),
+    NEED("status", COLUMN_STRING, "running, success, failed, or skipped: the task was done already"),
     COL("start_time", COLUMN_TIMESTAMP, "Start of the run"),
     COL("end_time", COLUMN_TIMESTAMP, "End of the run; NULL while it runs"),
     COL("duration_ms", COLUMN_INT64, "End minus start"),
@@ -55,6 +55,7 @@ static const struct column table_ingestion_log_events_columns[] = {
     COL("error_message", COLUMN_STRING, "Why the run failed"),
     COL("error_class", COLUMN_STRING, "retry, throttled, permanent or cancelled"),
     COL("error_code", COLUMN_STRING, "Short code of the error"),
+    COL("verdict", COLUMN_STRING, "What became of the message: done, retry (it comes again) or reject (dead letter)"),
 };
 TABLE(table_ingestion_log_events, "ingestion_log_events", LOG_EXPIRY_DAYS, "Runs: one row at the start, one at the end",
       "entity_type", "tenant_id", "run_id");
@@ -191,9 +192,10 @@ static TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Compariso
 
 static const struct column table_dead_letter_audit_columns[] = {
     EVENT_TIME,
-    NEED("action", COLUMN_STRING, "dead_lettered, replayed or discarded"),
+    NEED("action", COLUMN_STRING, "replayed or discarded"),
     COL("message_id", COLUMN_STRING, "Message id on the dead-letter topic"),
     COL("original_message_id", COLUMN_STRING, "Message id on its lane"),
+    COL("new_message_id", COLUMN_STRING, "Replayed: message id of the new message"),
     COL("task_id", COLUMN_STRING, "Task"),
     COL("run_id", COLUMN_STRING, "Last run"),
     COL("entity_type", COLUMN_STRING, "Entity"),
@@ -201,11 +203,13 @@ static const struct column table_dead_letter_audit_columns[] = {
     COL("mode", COLUMN_STRING, "Mode"),
     COL("reason", COLUMN_STRING, "Why it was dead-lettered"),
     COL("error_class", COLUMN_STRING, "Class of the error"),
-    COL("delivery_attempt", COLUMN_INT64, "Attempt"),
+    COL("error_code", COLUMN_STRING, "Short code of the error"),
+    COL("delivery_attempt", COLUMN_INT64, "Attempts before"),
+    COL("replays", COLUMN_INT64, "How often it had been replayed before"),
     COL("actor", COLUMN_STRING, "Who did it"),
     COL("payload", COLUMN_STRING, "The message's data"),
 };
-static TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
+TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
              "entity_type");
 
 static const struct table_schema *const tables[] = {
@@ -233,9 +237,9 @@ static const struct log_view views[] = {
      "records_fetched,\n"
      "  records_inserted, records_quarantined, rows_changed, requests, bytes_billed, delivery_attempt, frame_to, "
      "watermark,\n"
-     "  message_id, worker, error_message, error_class, error_code, event_time\n"
+     "  message_id, worker, error_message, error_class, error_code, verdict, event_time\n"
      "FROM %s\n"
-     "WHERE run_id IS NOT NULL\n"
+     "WHERE run_id IS NOT NULL AND status != 'skipped'\n"
      "QUALIFY ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY IF(status = 'running', 1, 0), event_time DESC) = 1"},
     /* Rows before the newest reset do not count; within it the watermark is the maximum, so that a late writer cannot
        move it back. */
@@ -297,7 +301,8 @@ void log_view_sql(struct buf *out, const struct warehouse_names *names, const st
 
 void sql_table(struct buf *out, const char *project, const char *dataset, const char *table)
 {
-    buf_printf(out, "`%s.%s.%s`", project, dataset, table);
+    buf_printf(out, "`%s%s%s%s%s`", project ? project : "", project ? "." : "", dataset, table ? "." : "",
+               table ? table : "");
 }
 
 void sql_string(struct buf *out, const char *text)

@@ -25,6 +25,20 @@ static void add_sql(void *user, const char *name, const char *sql)
     buf_append_char(&list->out, '}');
 }
 
+/* What stands above the statements when they are a script of their own (sql/bigquery_schemas.sql). */
+static const char script_head[] =
+    "-- The datasets, tables and views that st-ingestor works with: what `st-ingestor init` makes in BigQuery.\n"
+    "-- Generated from config/schema_registry.json by `make docs`; changes by hand are lost.\n"
+    "--\n"
+    "--     bq query --use_legacy_sql=false < sql/bigquery_schemas.sql\n"
+    "--\n"
+    "-- Project: no name carries one, so that BigQuery takes the call's own: bq --project_id=PROJECT query ...\n"
+    "-- Location: datasets are made where the script runs, in the US unless told: bq --location=EU query ...\n"
+    "-- (An OPTIONS(location=...) would have to name that same place in each CREATE SCHEMA, or the script fails.)\n"
+    "-- Names: with other BQ_DATASET_... settings, `st-ingestor schema ddl --no-project` prints the script for them.\n"
+    "-- Safe to repeat: tables and their rows stay, views are replaced. Columns that came with a later version are\n"
+    "-- added by `st-ingestor init`.\n\n";
+
 static void add_ddl(struct sql_list *list, const struct warehouse_names *names, const struct settings *s)
 {
     struct ddl ddl = {0};
@@ -68,10 +82,15 @@ static void add_tables(struct sql_list *list, const struct warehouse_names *name
 static enum exit_code exec(struct invocation *in)
 {
     const struct settings *s = &in->settings;
-    const struct warehouse_names names = {s->bq_project, s->bq_dataset_raw, s->bq_dataset_stage, s->bq_dataset_mart,
-                                          s->bq_dataset_logs};
+    bool no_project = invocation_option(in, "--no-project") != NULL;
+    const struct warehouse_names names = {no_project ? NULL : s->bq_project, s->bq_dataset_raw, s->bq_dataset_stage,
+                                          s->bq_dataset_mart, s->bq_dataset_logs};
     struct sql_list list = {.out = BUF_INIT, .json = in->json};
     const char *what = in->argc == 1 ? in->argv[0] : "";
+    if (no_project && strcmp(what, "ddl") != 0)
+        return usage_error(in, "--no-project goes with ddl");
+    if (no_project && !list.json)
+        buf_append_str(&list.out, script_head);
     if (strcmp(what, "ddl") == 0)
         add_ddl(&list, &names, s);
     else if (strcmp(what, "sql") == 0)
@@ -91,6 +110,7 @@ static enum exit_code exec(struct invocation *in)
 
 static const struct command_option options[] = {
     {"--json", NULL, "print JSON: a list of {name, sql}"},
+    {"--no-project", NULL, "ddl: names without a project, as a script for `bq query`"},
     {NULL, NULL, NULL},
 };
 
@@ -98,7 +118,8 @@ const struct command command_schema = {
     .name = "schema",
     .arguments = "ddl|sql|tables|terraform",
     .summary = "Print what the registry makes: DDL, every SQL text that is sent, the tables, or what terraform reads.",
-    .details = "ddl: the statements of init, in order\nsql: these, and every statement that the programs send\n"
+    .details = "ddl: the statements of init, in order; with --no-project, what is in sql/bigquery_schemas.sql\nsql: "
+               "these, and every statement that the programs send\n"
                "tables: tables with columns and types, as JSON\n"
                "terraform: what init makes, as JSON, without project and dataset names: terraform/generated/init.json",
     .options = options,

@@ -38,7 +38,7 @@ struct command {
 #define COMMAND_NO_SETTINGS (~0u)
 
 extern const struct command command_worker, command_dispatch, command_init, command_status, command_runs,
-    command_last_sync, command_config, command_schema;
+    command_last_sync, command_query, command_dlq, command_config, command_schema;
 extern const struct command *const commands[]; /* ends with NULL */
 
 /* True for an option of the command that takes no value. */
@@ -49,6 +49,8 @@ const char *invocation_option(struct invocation *in, const char *name);
 enum exit_code usage_error(const struct invocation *in, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* One line "st-ingestor COMMAND: message". Returns EXIT_FAILED, or EXIT_USAGE for errors of configuration. */
 enum exit_code command_failed(const struct invocation *in, const struct error *err);
+/* Says what to do where a dataset, table or view is not found: they come with init. */
+void add_init_hint(struct error *err);
 /* Tenant given by --tenant; 0 when absent. False after an error line. */
 bool invocation_tenant(struct invocation *in, int64_t *ret);
 

@@ -4,8 +4,8 @@
 #include "command.h"
 
 const struct command *const commands[] = {
-    &command_worker, &command_dispatch, &command_init, &command_status, &command_runs, &command_last_sync,
-    &command_schema, &command_config,   NULL,
+    &command_worker, &command_dispatch, &command_init,   &command_status, &command_runs, &command_last_sync,
+    &command_query,  &command_dlq,      &command_schema, &command_config, NULL,
 };
 
 bool invocation_is_switch(const struct invocation *in, const char *name)
@@ -67,6 +67,13 @@ enum exit_code command_failed(const struct invocation *in, const struct error *e
         if (strcmp(err->code, usage_codes[i]) == 0)
             return EXIT_USAGE;
     return EXIT_FAILED;
+}
+
+void add_init_hint(struct error *err)
+{
+    const struct error plain = *err;
+    if (strcmp(err->code, "notFound") == 0)
+        error_set(err, plain.class, plain.code, "%s; `st-ingestor init` makes what is missing", plain.message);
 }
 
 bool invocation_tenant(struct invocation *in, int64_t *ret)

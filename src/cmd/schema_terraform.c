@@ -152,21 +152,26 @@ static void put_objects(struct buf *out, const struct settings *s, const char *t
     buf_append_str(out, "],\n");
 }
 
+static void put_duration(struct buf *out, const char *name, int seconds, bool set)
+{
+    if (set)
+        buf_printf(out, ", \"%s\": \"%ds\"", name, seconds);
+    else
+        buf_printf(out, ", \"%s\": null", name);
+}
+
 static void put_queue(struct buf *out, const struct operate_queue *queue)
 {
     const struct pubsub_subscription_options *p = &queue->policy;
-    buf_printf(out,
-               "{\"ack_deadline_seconds\": %d, \"minimum_backoff\": \"%ds\", \"maximum_backoff\": \"%ds\", "
-               "\"never_expires\": %s, \"max_delivery_attempts\": ",
-               p->ack_deadline_s, p->min_backoff_s, p->max_backoff_s, p->never_expires ? "true" : "false");
+    buf_printf(out, "{\"ack_deadline_seconds\": %d, \"never_expires\": %s", p->ack_deadline_s,
+               p->never_expires ? "true" : "false");
+    put_duration(out, "minimum_backoff", p->min_backoff_s, p->max_backoff_s > 0);
+    put_duration(out, "maximum_backoff", p->max_backoff_s, p->max_backoff_s > 0);
+    put_duration(out, "message_retention_duration", p->retention_s, p->retention_s > 0);
     if (p->dead_letter_topic)
-        buf_printf(out, "%d", p->max_delivery_attempts);
+        buf_printf(out, ", \"max_delivery_attempts\": %d}", p->max_delivery_attempts);
     else
-        buf_append_str(out, "null");
-    if (p->retention_s > 0)
-        buf_printf(out, ", \"message_retention_duration\": \"%ds\"}", p->retention_s);
-    else
-        buf_append_str(out, ", \"message_retention_duration\": null}");
+        buf_append_str(out, ", \"max_delivery_attempts\": null}");
 }
 
 void schema_terraform(struct buf *out, const struct settings *s)

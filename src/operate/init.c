@@ -25,20 +25,23 @@ static void tell_made(const struct teller *teller, const char *kind, const char 
 
 void operate_queues(const struct settings *s, struct operate_queue ret[OPERATE_QUEUES])
 {
-    const struct pubsub_subscription_options common = {
+    const struct pubsub_subscription_options live = {
+        .topic = s->pubsub_topic,
         .ack_deadline_s = ACK_DEADLINE_S,
         .min_backoff_s = MIN_BACKOFF_S,
         .max_backoff_s = MAX_BACKOFF_S,
+        .dead_letter_topic = s->pubsub_dead_letter_topic,
+        .max_delivery_attempts = MAX_DELIVERY_ATTEMPTS,
         .never_expires = true,
     };
-    struct pubsub_subscription_options live = common, backfill, dead = common;
-    live.topic = s->pubsub_topic;
-    live.dead_letter_topic = s->pubsub_dead_letter_topic;
-    live.max_delivery_attempts = MAX_DELIVERY_ATTEMPTS;
-    backfill = live;
+    struct pubsub_subscription_options backfill = live;
+    const struct pubsub_subscription_options dead = {
+        .topic = s->pubsub_dead_letter_topic,
+        .ack_deadline_s = ACK_DEADLINE_S, /* no backoff: what an operator has looked at is there again at once */
+        .never_expires = true,
+        .retention_s = DEAD_LETTER_RETENTION_S,
+    };
     backfill.topic = s->pubsub_backfill_topic;
-    dead.topic = s->pubsub_dead_letter_topic;
-    dead.retention_s = DEAD_LETTER_RETENTION_S;
     ret[0] = (struct operate_queue){"live", s->pubsub_subscription, live};
     ret[1] = (struct operate_queue){"backfill", s->pubsub_backfill_subscription, backfill};
     ret[2] = (struct operate_queue){"dead_letter", s->pubsub_dead_letter_subscription, dead};

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "operate/task_watch.h"
+
 /* %s: project.dataset of the logs. Tenant 0 and entity '' mean all of them. */
 static const char status_sql[] =
     "SELECT r.tenant_id, r.entity_type, r.status, r.mode, r.start_time, r.duration_ms, r.records_fetched, "
@@ -84,8 +86,8 @@ bool operate_last_sync(struct services *v, int64_t tenant, const char *entity, s
 
 void operate_each_sql(const struct settings *s, void (*fn)(void *user, const char *name, const char *sql), void *user)
 {
-    char *texts[] = {status_text(s), runs_text(s, 10), last_sync_text(s)};
-    static const char *const names[] = {"operate status", "operate runs", "operate last-sync"};
+    char *texts[] = {status_text(s), runs_text(s, 10), last_sync_text(s), tasks_look_sql(s)};
+    static const char *const names[] = {"operate status", "operate runs", "operate last-sync", "operate tasks"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         fn(user, names[i], texts[i]);
         free(texts[i]);

@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include "base/clock.h"
+#include "verdict.h"
 
 static struct event_run run_event(struct run *run, const char *status)
 {
@@ -32,6 +33,18 @@ bool commit_begin(struct run *run, struct error *err)
     const struct event_run event = run_event(run, "running");
     log_info(&run->log, LOG_MSG("Ingestion started"), LOG_TIME("frameTo", run->frame_to_us),
              LOG_STR("messageId", event.message_id), LOG_INT("deliveryAttempt", event.delivery_attempt));
+    return events_run(run->env->services->events, &event, run->cancel, err) || error_prefix(err, "writing the run log");
+}
+
+/* Whoever published a task under an id of its own may wait for it, so its end is told although nothing was run. */
+bool commit_skipped(struct run *run, struct error *err)
+{
+    struct event_run event = run_event(run, "skipped");
+    event.end_us = clock_wall_us();
+    event.verdict = verdict_name(VERDICT_DONE);
+    log_info(&run->log, LOG_MSG("Task is done already"), LOG_STR("messageId", event.message_id));
+    if (!run->message->task.task_id[0])
+        return true;
     return events_run(run->env->services->events, &event, run->cancel, err) || error_prefix(err, "writing the run log");
 }
 
@@ -86,6 +99,7 @@ bool commit_success(struct run *run, struct error *err)
         return false;
     struct event_run event = run_event(run, "success");
     event.end_us = clock_wall_us();
+    event.verdict = verdict_name(VERDICT_DONE);
     if (!events_run(run->env->services->events, &event, run->cancel, err))
         return error_prefix(err, "writing the run log");
     log_info(&run->log, LOG_MSG("Ingestion completed"), LOG_INT("recordsFetched", event.records_fetched),
@@ -108,6 +122,7 @@ void commit_failure(struct run *run, const struct error *why)
     event.error_message = why->message;
     event.error_class = error_class_name(why->class);
     event.error_code = why->code;
+    event.verdict = verdict_name(verdict_of(false, why, event.delivery_attempt));
     if (!events_run(run->env->services->events, &event, run->cancel, &ignored))
         log_warn(&run->log, LOG_MSG("Run log not written; the failure stands in this log only"), LOG_ERR(&ignored));
 }

@@ -68,10 +68,8 @@ static bool go(struct run *run, struct error *err)
 {
     if (!begin(run, err) || !is_task_done(run, &run->skipped, err))
         return false;
-    if (run->skipped) {
-        log_info(&run->log, LOG_MSG("Task is done already"), LOG_STR("messageId", run->message->delivery->message_id));
-        return true;
-    }
+    if (run->skipped)
+        return commit_skipped(run, err);
     return commit_begin(run, err) && fetch_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
            commit_success(run, err);
 }

@@ -85,6 +85,7 @@ bool fetch_all(struct run *run, struct error *err) MUST_CHECK;      /* fetch.c: 
 bool stage_verify(struct run *run, struct error *err) MUST_CHECK;   /* stage.c: what is staged is what was read */
 bool merge_run(struct run *run, struct error *err) MUST_CHECK;      /* merge.c: announce, then the change chain */
 bool commit_begin(struct run *run, struct error *err) MUST_CHECK;   /* commit.c: run log "running" */
+bool commit_skipped(struct run *run, struct error *err) MUST_CHECK; /* commit.c: the task was done already */
 bool commit_success(struct run *run, struct error *err) MUST_CHECK; /* commit.c: watermark, run log "success" */
 void commit_failure(struct run *run, const struct error *why);      /* commit.c: run log "failed"; best effort */
 

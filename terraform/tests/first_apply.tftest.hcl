@@ -48,7 +48,7 @@ run "without_an_image" {
     error_message = "an outage of four hours must dead-letter nothing, and no subscription may expire"
   }
   assert {
-    condition     = google_pubsub_subscription.dead_letter.message_retention_duration == "2678400s" && length(google_pubsub_subscription.dead_letter.dead_letter_policy) == 0
+    condition     = google_pubsub_subscription.dead_letter.message_retention_duration == "2678400s" && length(google_pubsub_subscription.dead_letter.dead_letter_policy) == 0 && length(google_pubsub_subscription.dead_letter.retry_policy) == 0
     error_message = "dead letters wait for 31 days, and looking at one does not use it up"
   }
 

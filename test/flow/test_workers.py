@@ -1,4 +1,5 @@
 """Several workers at once, killed workers, stopped workers: one row per key, and everything arrives."""
+import json
 import signal
 import time
 import unittest
@@ -95,6 +96,23 @@ class Workers(unittest.TestCase):
         worker.send_signal(signal.SIGTERM)
         self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
         self.assert_equal()
+
+    def test_a_pile_of_incrementals_costs_one_run_and_each_task_ends(self):
+        """Messages that waited longer than the margin are done by the first one's run; who waits for their tasks is told."""
+        pile, scale, margin_s = 6, 60, 125
+        self.begin(scale=scale)
+        self.stack.env["WORKER_CONCURRENCY"] = "1"
+        tasks = [json.loads(self.stack.ingestor("dispatch", "payments", "--json").stdout)[0]["taskId"] for _ in range(pile)]
+        old_enough = time.monotonic() + margin_s / scale
+        while time.monotonic() < old_enough:
+            time.sleep(old_enough - time.monotonic())
+        worker = self.stack.drain(1)[0]
+        messages = [line["message"] for line in log_lines(worker)]
+        self.assertEqual((messages.count("Ingestion completed"), messages.count("Task is done already")), (1, pile - 1))
+        ends = self.stack.query("SELECT task_id, status FROM `{p}.st_logs_v2.ingestion_log_events` WHERE status != 'running'")
+        self.assertEqual(sorted(end["task_id"] for end in ends), sorted(tasks))
+        self.assertEqual([end["status"] for end in ends].count("skipped"), pile - 1)
+        self.assertEqual(self.stack.query("SELECT COUNT(*) AS n FROM `{p}.st_logs_v2.ingestion_logs`")[0]["n"], "1")
 
     def test_sigterm_gives_the_messages_back(self):
         self.begin(scale=10)

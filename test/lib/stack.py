@@ -124,6 +124,9 @@ class Stack:
     def admin(self, path, body=None):
         return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", body)
 
+    def admin_delete(self, path):
+        return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", method="DELETE")
+
     def source_count(self, entity):
         return int(self.admin(f"/_admin/count?tenant={self.env['ST_TENANT_ID']}&entity={entity}")["total"])
 

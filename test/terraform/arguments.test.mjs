@@ -33,7 +33,7 @@ test('each required argument and block, taken out, is missed; an invented one is
 const broken = [
   ['a resource type that does not exist', (blocks) => { blocks[0].type = 'google_cloud_run_v3_worker_pool'; }, /has no resource/],
   ['a computed attribute that is set', (blocks) => { find(blocks, 'google_service_account').body.email = 'x'; }, /computed by the provider/],
-  ['a block that may stand once, twice', (blocks) => { find(blocks, 'google_pubsub_subscription').body.retry_policy.push({}); }, /may stand once/],
+  ['a block that may stand once, twice', (blocks) => { find(blocks, 'google_pubsub_subscription').body.expiration_policy.push({}); }, /may stand once/],
   ['text in place of a number', (blocks) => { find(blocks, 'google_pubsub_subscription').body.ack_deadline_seconds = 'sixty'; }, /of type "number"/],
   ['text in place of a truth value', (blocks) => { find(blocks, 'google_project_service').body.disable_on_destroy = 'no'; }, /of type "bool"/],
   ['an unknown dynamic block', (blocks) => { find(blocks, 'google_bigquery_table').body.dynamic.partitions = [{ content: [{}] }]; }, /no block 'partitions'/],

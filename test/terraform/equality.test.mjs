@@ -94,7 +94,7 @@ describe('the warehouse', () => {
 describe('the queues', () => {
   const { pubsub } = config;
   const lane = { ack_deadline_seconds: 60, minimum_backoff: '10s', maximum_backoff: '600s', never_expires: true, max_delivery_attempts: 30, message_retention_duration: null };
-  const dead = { ...lane, max_delivery_attempts: null, message_retention_duration: '2678400s' };
+  const dead = { ...lane, minimum_backoff: null, maximum_backoff: null, max_delivery_attempts: null, message_retention_duration: '2678400s' };
 
   test('init has the policies of the design', () => assert.deepEqual(filled.queues, { live: lane, backfill: lane, dead_letter: dead }));
 
@@ -105,8 +105,8 @@ describe('the queues', () => {
   test('terraform has the subscriptions of config.json with the policies of init', { skip: absent }, () => {
     const policy = (one) => ({
       ack_deadline_seconds: one.ack_deadline_seconds,
-      minimum_backoff: one.retry_policy[0].minimum_backoff,
-      maximum_backoff: one.retry_policy[0].maximum_backoff,
+      minimum_backoff: one.retry_policy[0]?.minimum_backoff ?? null,
+      maximum_backoff: one.retry_policy[0]?.maximum_backoff ?? null,
       never_expires: one.expiration_policy[0].ttl === '',
       max_delivery_attempts: one.dead_letter_policy[0]?.max_delivery_attempts ?? null,
       message_retention_duration: one.message_retention_duration ?? null,

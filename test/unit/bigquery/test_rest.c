@@ -126,6 +126,30 @@ static void a_query_goes_from_insert_to_rows(void **state)
     bq_result_release(&result);
 }
 
+static void an_estimate_is_one_dry_run_without_an_id(void **state)
+{
+    struct script *s = *state;
+    struct error err = ERROR_INIT;
+    struct bq_estimate estimate = {"", -1};
+    const struct bq_query query = {.sql = "SELECT 1"};
+    answer(s, 503, BACKEND_ERROR);
+    answer(s, 200,
+           "{\"status\":{\"state\":\"DONE\"},\"statistics\":{\"totalBytesProcessed\":\"1234\",\"query\":{"
+           "\"statementType\":\"SELECT\"}}}");
+    if (!bq_query_estimate(s->client, &query, &estimate, NULL, &err))
+        fail_msg("%s", err.message);
+    assert_string_equal(estimate.statement_type, "SELECT");
+    assert_int_equal(estimate.bytes_processed, 1234);
+    assert_int_equal(s->next, 2);
+    assert_string_equal(s->paths[1], "POST /bigquery/v2/projects/p-1/jobs");
+    assert_non_null(strstr(s->bodies[1], "\"dryRun\":true"));
+    assert_non_null(strstr(s->bodies[1], "\"location\":\"EU\""));
+    assert_null(strstr(s->bodies[1], "jobId"));
+    answer(s, 400, "{\"error\":{\"errors\":[{\"reason\":\"invalidQuery\",\"message\":\"no\"}],\"message\":\"no\"}}");
+    assert_false(bq_query_estimate(s->client, &query, &estimate, NULL, &err));
+    assert_string_equal(err.code, "invalidQuery");
+}
+
 static void the_same_id_is_tried_again_when_the_answer_is_lost(void **state)
 {
     struct script *s = *state;
@@ -308,6 +332,7 @@ int main(void)
     setenv("ST_CLOCK_SCALE", "100", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_query_goes_from_insert_to_rows, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_estimate_is_one_dry_run_without_an_id, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_same_id_is_tried_again_when_the_answer_is_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_job_gets_a_new_id_only_for_the_weather, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_pass_is_not_repeated, set_up, tear_down),

@@ -100,6 +100,33 @@ static void ddl_makes_everything_in_order(void **state)
     assert_int_equal(ddl.count, 0);
 }
 
+/* The script's statements are init's, but for the project. */
+static void ddl_can_leave_the_project_out(void **state)
+{
+    struct warehouse_names without = names;
+    struct ddl with, script;
+    (void)state;
+    without.project = NULL;
+    ddl_build(&names, registry, &with);
+    ddl_build(&without, registry, &script);
+    assert_int_equal(with.count, script.count);
+    for (size_t i = 0; i < with.count; i++) {
+        struct buf text = BUF_INIT;
+        const char *at = with.items[i].sql, *found;
+        for (; (found = strstr(at, "`proj.")); at = found + strlen("`proj.")) {
+            buf_append(&text, at, (size_t)(found - at));
+            buf_append_char(&text, '`');
+        }
+        assert_ptr_not_equal(at, with.items[i].sql);
+        buf_append_str(&text, at);
+        assert_string_equal(script.items[i].sql, text.ptr);
+        assert_string_equal(script.items[i].object, with.items[i].object);
+        buf_release(&text);
+    }
+    ddl_release(&with);
+    ddl_release(&script);
+}
+
 static void flattened_names_do_not_collide(void **state)
 {
     struct ddl ddl;
@@ -198,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ddl_makes_everything_in_order),
+        cmocka_unit_test(ddl_can_leave_the_project_out),
         cmocka_unit_test(flattened_names_do_not_collide),
         cmocka_unit_test(merge_is_pruned_and_deduplicated),
         cmocka_unit_test(merge_without_old_partitions_touches_only_the_null_one),

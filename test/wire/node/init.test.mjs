@@ -42,8 +42,8 @@ for (const [role, [topic, subscription]] of Object.entries(names)) {
     assert.equal(there.topic, client.topic(topic).name);
     assert.deepEqual({
       ack_deadline_seconds: there.ackDeadlineSeconds,
-      minimum_backoff: seconds(there.retryPolicy.minimumBackoff),
-      maximum_backoff: seconds(there.retryPolicy.maximumBackoff),
+      minimum_backoff: seconds(there.retryPolicy?.minimumBackoff),
+      maximum_backoff: seconds(there.retryPolicy?.maximumBackoff),
       never_expires: Boolean(there.expirationPolicy) && !there.expirationPolicy.ttl,
       max_delivery_attempts: there.deadLetterPolicy?.maxDeliveryAttempts ?? null,
       message_retention_duration: wanted.queues[role].message_retention_duration && seconds(there.messageRetentionDuration),

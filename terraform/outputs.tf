@@ -32,3 +32,8 @@ output "schedules" {
   description = "Names of the Cloud Scheduler jobs with their schedules."
   value       = { for name, job in google_cloud_scheduler_job.sync : name => "${job.schedule} (${job.time_zone})" }
 }
+
+output "environment" {
+  description = "Settings of the programs, without secrets: what an operator's .env needs to reach the same topics and datasets."
+  value       = local.environment
+}

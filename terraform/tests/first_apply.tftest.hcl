@@ -36,6 +36,12 @@ run "without_an_image" {
     error_message = "secrets are ${jsonencode(output.secrets)}"
   }
 
+  # Operators reach the same things.
+  assert {
+    condition     = output.environment["BQ_PROJECT_ID"] == "test-project" && output.environment["PUBSUB_TOPIC"] == "st-ingest" && output.environment["ST_TENANT_ID"] == "1234567"
+    error_message = "settings are ${jsonencode(output.environment)}"
+  }
+
   # The lanes have their policies.
   assert {
     condition = alltrue([

@@ -141,12 +141,12 @@ bench: $(BENCH_BIN) ## measure against a floor in the same run
 	@for bin in $(BENCH_BIN); do $$bin || exit 1; done
 
 # ---- Dependencies ---------------------------------------------------------------------------------------------------
-NODE_STAMP := test/wire/node/node_modules/.lock-sha256
+NODE_STAMP := test/wire/node/node_modules/.lock-sha256 test/terraform/node_modules/.lock-sha256 $(DEPS)/terraform/.stamp
 .PHONY: deps deps-check
-deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages
+deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages, the terraform provider's schema
 	@test/deps/install.sh
 deps-check:
-	@if [ -n "$$(test/deps/check.sh)" ] || [ ! -e $(DUCKDB_LIB) ] || [ ! -e $(NODE_STAMP) ]; then test/deps/install.sh; fi
+	@if [ -n "$$(test/deps/check.sh)" ] || ! ls $(DUCKDB_LIB) $(NODE_STAMP) >/dev/null 2>&1; then test/deps/install.sh; fi
 $(DUCKDB_LIB):
 	@test/deps/duckdb.sh $(@D)
 
@@ -169,8 +169,8 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 	@test/run_units.sh $^
 
 # ---- Checks ---------------------------------------------------------------------------------------------------------
-.PHONY: test test-units test-wire test-flow lint format docs
-test: ## all tests: units, Google's own clients against st-local, whole binaries
+.PHONY: test test-units test-wire test-flow test-terraform lint format docs
+test: ## all tests: units, Google's own clients against st-local, whole binaries, terraform
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@$(MAKE) --no-print-directory -j$(JOBS) test-units
@@ -178,12 +178,15 @@ test: ## all tests: units, Google's own clients against st-local, whole binaries
 	@$(MAKE) --no-print-directory test-wire
 	@$(if $(SANITIZE),echo 'container: not built: it has no sanitized form',$(MAKE) --no-print-directory test-container)
 	@$(MAKE) --no-print-directory test-flow
+	@$(MAKE) --no-print-directory test-terraform
 test-units: $(UNIT_BIN)
 	@test/run_units.sh $(UNIT_BIN)
 test-wire: $(B)/st-local $(WIRE_BIN)
 	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
 	@test/flow/run.py $(B)
+test-terraform: $(B)/st-ingestor ## terraform/ against the provider's schema and against what init makes
+	@test/run_terraform.sh $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh
@@ -192,12 +195,14 @@ lint: ## format, layers, headers that compile alone, banned functions, sizes, ge
 	@$(MAKE) --no-print-directory $(PROTO_H)
 	@test/lint/headers.sh $(CC) $(CPPFLAGS) -std=c11 $(WARN)
 	@$(MAKE) --no-print-directory $(B)/st-ingestor
+	@test/lint/terraform.sh $(B)
 	@test/lint/docs.sh $(B)
 	@test/lint/hardening.sh $(B)/st-ingestor
 format: ## give all sources their form
 	@find src test include -name '*.[ch]' -not -path '*/node_modules/*' -print0 | xargs -0 clang-format -i
 docs: programs ## write what is generated: .env.example, the README's option table, docs/monitoring.md's metrics, sql/
 	@test/lint/docs.sh $(B) --write
+	@test/lint/terraform.sh $(B) --write
 .PHONY: demo
 demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -> workers -> local BigQuery
 	@$(MAKE) --no-print-directory deps-check

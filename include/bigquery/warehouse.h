@@ -36,6 +36,16 @@ struct ddl {
 };
 void ddl_build(const struct warehouse_names *names, const struct registry *registry, struct ddl *ret);
 void ddl_release(struct ddl *ddl);
+
+/* The objects behind these statements, in the same order, for other forms than SQL. Borrowed, valid during the call. */
+struct ddl_object {
+    enum ddl_kind { DDL_DATASET, DDL_TABLE, DDL_VIEW } kind;
+    const char *dataset, *name, *description; /* name: NULL for a dataset; description is never NULL */
+    const struct table_schema *table;         /* DDL_TABLE */
+    const char *query;                        /* DDL_VIEW */
+};
+void ddl_each_object(const struct warehouse_names *names, const struct registry *registry,
+                     void (*fn)(void *user, const struct ddl_object *object), void *user);
 /* Makes what is missing; tells each object and whether it was made. Safe to repeat and to run from several places at once. */
 bool warehouse_init(struct warehouse *w, void (*tell)(void *user, const char *object, bool created), void *user,
                     struct cancel *cancel, struct error *err) MUST_CHECK;

@@ -263,6 +263,39 @@ void ddl_release(struct ddl *ddl)
     *ddl = (struct ddl){NULL, 0};
 }
 
+struct visit {
+    const struct warehouse_names *names;
+    void (*fn)(void *user, const struct ddl_object *object);
+    void *user;
+};
+
+static bool visit_object(void *user, const struct object *object)
+{
+    static const enum ddl_kind kinds[] = {
+        [OBJECT_DATASET] = DDL_DATASET, [OBJECT_TABLE] = DDL_TABLE, [OBJECT_VIEW] = DDL_VIEW};
+    const struct visit *visit = user;
+    struct buf query = BUF_INIT;
+    const char *description = object->table ? object->table->description : object->description;
+    if (object->kind == OBJECT_VIEW)
+        view_query(&query, visit->names, object->entity, object->view);
+    const struct ddl_object shown = {.kind = kinds[object->kind],
+                                     .dataset = object->dataset,
+                                     .name = object->name,
+                                     .description = description ? description : "",
+                                     .table = object->table,
+                                     .query = query.ptr};
+    visit->fn(visit->user, &shown);
+    buf_release(&query);
+    return true;
+}
+
+void ddl_each_object(const struct warehouse_names *names, const struct registry *registry,
+                     void (*fn)(void *user, const struct ddl_object *object), void *user)
+{
+    struct visit visit = {names, fn, user};
+    each_object(names, registry, visit_object, &visit);
+}
+
 /* ---- Init
  * -------------------------------------------------------------------------------------------------------------- */
 

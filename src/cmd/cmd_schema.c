@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "operate/operate.h"
+#include "schema_terraform.h"
 
 struct sql_list {
     struct buf out;
@@ -96,9 +97,11 @@ static enum exit_code exec(struct invocation *in)
         add_all_sql(&list, &names, s);
     else if (strcmp(what, "tables") == 0)
         add_tables(&list, &names, s);
+    else if (strcmp(what, "terraform") == 0)
+        schema_terraform(&list.out, s);
     else
-        return usage_error(in, "say what to print: ddl, sql or tables");
-    if (list.json || strcmp(what, "tables") == 0)
+        return usage_error(in, "say what to print: ddl, sql, tables or terraform");
+    if (strcmp(what, "terraform") != 0 && (list.json || strcmp(what, "tables") == 0))
         buf_append_str(&list.out, "\n]\n");
     fputs(buf_cstr(&list.out), stdout);
     buf_release(&list.out);
@@ -113,11 +116,12 @@ static const struct command_option options[] = {
 
 const struct command command_schema = {
     .name = "schema",
-    .arguments = "ddl|sql|tables",
-    .summary = "Print what the registry makes: DDL, every SQL text that is sent, or the tables.",
+    .arguments = "ddl|sql|tables|terraform",
+    .summary = "Print what the registry makes: DDL, every SQL text that is sent, the tables, or what terraform reads.",
     .details = "ddl: the statements of init, in order; with --no-project, what is in sql/bigquery_schemas.sql\nsql: "
                "these, and every statement that the programs send\n"
-               "tables: tables with columns and types, as JSON",
+               "tables: tables with columns and types, as JSON\n"
+               "terraform: what init makes, as JSON, without project and dataset names: terraform/generated/init.json",
     .options = options,
     .needs = SETTINGS_BIGQUERY,
     .exec = exec,

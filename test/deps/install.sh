@@ -22,10 +22,10 @@ install_packages() {
 }
 
 install_node_modules() {
-    local folder=test/wire/node lock=node_modules/.lock-sha256 sum
+    local folder=$1 lock=node_modules/.lock-sha256 sum
     sum=$(sha256sum "$folder/package-lock.json" | cut -d' ' -f1)
     [ "$(cat "$folder/$lock" 2>/dev/null)" = "$sum" ] && return
-    echo "deps: installing the npm packages of the tests"
+    echo "deps: installing the npm packages of $folder"
     (cd "$folder" && npm ci --silent --no-audit --no-fund --ignore-scripts)
     echo "$sum" >"$folder/$lock"
 }
@@ -36,4 +36,6 @@ mapfile -t missing < <(bash test/deps/check.sh "$@")
 [ ${#missing[@]} -eq 0 ] || fail "still missing: ${missing[*]}"
 [ $# -eq 0 ] || exit 0
 test/deps/duckdb.sh
-install_node_modules
+install_node_modules test/wire/node
+install_node_modules test/terraform
+test/deps/provider_schema.sh

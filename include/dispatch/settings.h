@@ -29,7 +29,7 @@ struct entity_settings { /* the config's entities section; parallel to the regis
     const struct entity *entity;
     bool enabled;
     const char *sync_mode; /* incremental or full: the mode of a dispatch that names none */
-    const char *schedule;  /* five cron fields, UTC; "" = none */
+    const char *schedule;  /* five cron fields (dispatch/cron.h), in the zone of schedule_time_zone; "" = none */
     int64_t priority;      /* 1 is dispatched first */
     const char *description;
 };
@@ -50,7 +50,7 @@ struct settings {
     /* Google */
     const char *google_credentials;
     /* Sync */
-    const char *default_mode, *full_sync_day;
+    const char *default_mode, *full_sync_day, *schedule_time_zone;
     int64_t lookback_days, overlap_s, worker_concurrency, max_concurrent_requests, max_retries, quarantine_percent;
     int64_t port, log_progress_s;
     const char *log_level;
@@ -86,8 +86,5 @@ const struct entity_settings *settings_entity(const struct settings *settings,
 
 extern const struct option_row settings_rows[];
 size_t settings_row_count(void);
-
-/* True when the text is five cron fields that can be met ("0 * /2 * * *" without the space). */
-bool settings_is_cron(const char *text);
 
 #endif

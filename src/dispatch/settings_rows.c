@@ -44,6 +44,7 @@ const struct option_row settings_rows[] = {
     {"GOOGLE_APPLICATION_CREDENTIALS", NULL, OPTION_STRING, AT(google_credentials), NULL, 0, 0, NULL, 0, GO, "Path of a credentials file; without it: the gcloud login, then the metadata server."},
     {"DEFAULT_MODE", "sync.defaultMode", OPTION_CHOICE, AT(default_mode), "entity", 0, 0, "entity|incremental|full|auto", 0, SY, "Mode of a dispatch that names none: each entity's syncMode, one mode for all, or auto (full on the full-sync day)."},
     {"FULL_SYNC_DAY", "sync.fullSyncDay", OPTION_CHOICE, AT(full_sync_day), "sunday", 0, 0, "monday|tuesday|wednesday|thursday|friday|saturday|sunday|never", 0, SY, "Weekday (UTC) on which mode auto is a full sync."},
+    {"SCHEDULE_TIME_ZONE", "sync.timeZone", OPTION_STRING, AT(schedule_time_zone), "America/Los_Angeles", 0, 0, NULL, 0, SY, "Time zone of the entities' schedules (a name of the tz database)."},
     {"LOOKBACK_DAYS", "sync.lookbackDays", OPTION_INT, AT(lookback_days), "7", 1, 36500, NULL, 0, SY, "How far back an entity's first incremental run reads."},
     {"SYNC_OVERLAP_SECONDS", "sync.overlapSeconds", OPTION_INT, AT(overlap_s), "300", 60, 86400, NULL, 0, SY, "How far the watermark trails the start of a run; lists lag by 1 to 3 minutes."},
     {"WORKER_CONCURRENCY", "sync.concurrency", OPTION_INT, AT(worker_concurrency), "8", 1, 64, NULL, 0, SY, "Runs at once in one worker."},

@@ -50,25 +50,13 @@ static bool add_entity(struct plan *plan, const struct settings *s, const struct
     return true;
 }
 
-static int by_priority(const void *a, const void *b)
-{
-    const struct entity_settings *const *x = a, *const *y = b;
-    if ((*x)->priority != (*y)->priority)
-        return (*x)->priority < (*y)->priority ? -1 : 1;
-    return *x < *y ? -1 : *x > *y;
-}
-
 static bool add_all(struct plan *plan, const struct settings *s, const struct dispatch_request *request, int64_t now_us,
                     struct error *err)
 {
     const struct entity_settings *order[REGISTRY_MAX_ENTITIES];
-    size_t count = 0;
+    settings_order(s, order);
     for (size_t i = 0; i < s->entity_count; i++)
-        if (s->entities[i].enabled)
-            order[count++] = &s->entities[i];
-    qsort(order, count, sizeof order[0], by_priority);
-    for (size_t i = 0; i < count; i++)
-        if (!add_entity(plan, s, request, order[i]->entity->name, now_us, err))
+        if (order[i]->enabled && !add_entity(plan, s, request, order[i]->entity->name, now_us, err))
             return false;
     return true;
 }

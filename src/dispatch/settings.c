@@ -316,6 +316,12 @@ static bool load_options(struct settings *s, bool env_optional, struct error *er
            option_set_env_file(&s->options, s->env_path, env_optional, err) && option_set_environment(&s->options, err);
 }
 
+bool settings_check(const struct settings *s, unsigned command, struct error *err)
+{
+    return option_set_check(&s->options, command, err) &&
+           (!(command & SETTINGS_SERVICETITAN) || check_servicetitan(s, err));
+}
+
 bool settings_load(struct settings *s, const struct settings_files *files, unsigned command, struct error *err)
 {
     *s = (struct settings){0};
@@ -379,4 +385,19 @@ const struct entity_settings *settings_entity(const struct settings *s, const ch
         if (strcmp(s->entities[i].entity->name, name) == 0)
             return &s->entities[i];
     return NULL;
+}
+
+static int by_priority(const void *a, const void *b)
+{
+    const struct entity_settings *const *x = a, *const *y = b;
+    if ((*x)->priority != (*y)->priority)
+        return (*x)->priority < (*y)->priority ? -1 : 1;
+    return *x < *y ? -1 : *x > *y;
+}
+
+void settings_order(const struct settings *s, const struct entity_settings **ret)
+{
+    for (size_t i = 0; i < s->entity_count; i++)
+        ret[i] = &s->entities[i];
+    qsort(ret, s->entity_count, sizeof ret[0], by_priority);
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "operate/backfill_progress.h"
 #include "operate/task_watch.h"
 
 /* %s: project.dataset of the logs. Tenant 0 and entity '' mean all of them. */
@@ -92,4 +93,6 @@ void operate_each_sql(const struct settings *s, void (*fn)(void *user, const cha
         fn(user, names[i], texts[i]);
         free(texts[i]);
     }
+    backfill_each_sql(s, fn, user);
+    backfill_progress_each_sql(s, fn, user);
 }

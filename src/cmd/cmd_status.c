@@ -30,13 +30,8 @@ static bool ask_last_sync(struct services *v, const struct question *q, struct b
 
 static bool read_question(struct invocation *in, struct question *q)
 {
-    const char *limit = invocation_option(in, "--limit");
     *q = (struct question){.limit = 10};
-    if (limit && (!slice_to_int64(slice_str(limit), &q->limit) || q->limit < 1 || q->limit > 1000)) {
-        usage_error(in, "--limit is \"%s\": a number from 1 to 1000 is needed", limit);
-        return false;
-    }
-    if (!invocation_tenant(in, &q->tenant))
+    if (!invocation_limit(in, &q->limit) || !invocation_tenant(in, &q->tenant))
         return false;
     if (in->argc > 1) {
         usage_error(in, "unexpected argument '%s'", in->argv[1]);

@@ -38,7 +38,7 @@ struct command {
 #define COMMAND_NO_SETTINGS (~0u)
 
 extern const struct command command_worker, command_dispatch, command_init, command_status, command_runs,
-    command_last_sync, command_query, command_dlq, command_config, command_schema;
+    command_last_sync, command_backfill, command_query, command_dlq, command_config, command_schema;
 extern const struct command *const commands[]; /* ends with NULL */
 
 /* True for an option of the command that takes no value. */
@@ -53,5 +53,7 @@ enum exit_code command_failed(const struct invocation *in, const struct error *e
 void add_init_hint(struct error *err);
 /* Tenant given by --tenant; 0 when absent. False after an error line. */
 bool invocation_tenant(struct invocation *in, int64_t *ret);
+/* Rows given by --limit, 1 to 1000; *ret stays when it is absent. False after an error line. */
+bool invocation_limit(struct invocation *in, int64_t *ret);
 
 #endif

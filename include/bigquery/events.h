@@ -76,8 +76,7 @@ struct event_backfill { /* backfill_events; what a kind does not have stays 0 */
     int64_t slice;                                  /* number, from 1; HEAD: how many there are */
     const char *entity, *task_id;                   /* SLICE */
     int64_t tenant, from_us, to_us;                 /* SLICE; HEAD: the whole range */
-    int64_t records;                                /* SLICE, HEAD: expected; -1 = not counted */
-    int64_t requests;                               /* SLICE, HEAD: expected */
+    int64_t records, requests;                      /* SLICE, HEAD: expected */
     const char *message_id;                         /* PUBLISHED */
     const char *plan_key, *entities, *requested_by; /* HEAD: what was asked for, and its entities as people read them */
 };

@@ -12,7 +12,7 @@
 
 enum {
     BACKFILL_MAX_SLICES = 20000, /* of one backfill */
-    BACKFILL_BATCH = 200,        /* messages between two records of what was published */
+    BACKFILL_BATCH = 50,         /* messages between two records of what was published */
     BACKFILL_SLICE_MINUTES = 2,  /* --slice auto: work of one slice at the tenant's allowed rate */
     BACKFILL_FILL_PERCENT = 60, /* estimates: how full the pages are on average; windows are never filled to the brim */
     BACKFILL_ID_SIZE = 13,      /* 12 hex digits */
@@ -48,7 +48,7 @@ struct backfill_slice {
     int64_t number; /* from 1 */
     char entity[TASK_ENTITY_SIZE];
     int64_t tenant, from_us, to_us;
-    int64_t records;  /* expected; -1: not counted */
+    int64_t records;  /* expected: counted (auto), or the range's count spread evenly over slices of one length */
     int64_t requests; /* expected */
     char task_id[BACKFILL_TASK_ID_SIZE];
     char message_id[BACKFILL_MESSAGE_ID_SIZE]; /* "": still to be published */

@@ -417,8 +417,7 @@ static void put_backfill(struct event_row *row, const struct event_backfill *e)
         put_int(row, "tenant_id", e->tenant);
     put_int(row, "window_from", e->from_us);
     put_int(row, "window_to", e->to_us);
-    if (e->records >= 0)
-        put_int(row, "records_expected", e->records);
+    put_int(row, "records_expected", e->records);
     put_int(row, "requests_expected", e->requests);
     put_text(row, "task_id", e->task_id);
     put_text(row, "plan_key", e->plan_key);

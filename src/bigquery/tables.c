@@ -224,7 +224,7 @@ static const struct column table_backfill_events_columns[] = {
     COL("tenant_id", COLUMN_INT64, "Slice: ServiceTitan tenant"),
     COL("window_from", COLUMN_TIMESTAMP, "From, of createdOn"),
     COL("window_to", COLUMN_TIMESTAMP, "To, exclusive"),
-    COL("records_expected", COLUMN_INT64, "Records that the source counted; NULL = not counted"),
+    COL("records_expected", COLUMN_INT64, "Records expected, by the source's counts"),
     COL("requests_expected", COLUMN_INT64, "API requests expected"),
     COL("task_id", COLUMN_STRING, "Slice: its task"),
     COL("message_id", COLUMN_STRING, "Published: Pub/Sub message id"),

@@ -66,7 +66,7 @@ static struct plan_row *plan_rows(const struct settings *s, const struct backfil
     for (size_t i = 0; i < b->count; i++) {
         struct plan_row *row = row_of(rows, ret_count, &b->slices[i]);
         row->slices++;
-        row->records += b->slices[i].records > 0 ? b->slices[i].records : 0;
+        row->records += b->slices[i].records;
         row->requests += b->slices[i].requests;
         row->minutes = minutes_of(s, row->tenant, row->requests);
     }
@@ -126,9 +126,8 @@ void backfill_print_plan_json(const struct settings *s, const struct backfill *b
         buf_printf(&out, "%s\n  {\"number\":%lld,\"entity\":\"%s\",\"tenant\":%lld,", i ? "," : "",
                    (long long)slice->number, slice->entity, (long long)slice->tenant);
         put_window(&out, slice->from_us, slice->to_us);
-        if (slice->records >= 0)
-            buf_printf(&out, ",\"records\":%lld", (long long)slice->records);
-        buf_printf(&out, ",\"requests\":%lld,\"taskId\":\"%s\"}", (long long)slice->requests, slice->task_id);
+        buf_printf(&out, ",\"records\":%lld,\"requests\":%lld,\"taskId\":\"%s\"}", (long long)slice->records,
+                   (long long)slice->requests, slice->task_id);
     }
     printf("%s]}\n", buf_cstr(&out));
     free(rows);
@@ -153,10 +152,7 @@ static void put_states(struct buf *out, const struct backfill_progress *p)
 static void put_pace(struct buf *out, const struct backfill *b, const struct backfill_progress *p)
 {
     char eta[32];
-    buf_printf(out, "%lld", (long long)p->records);
-    if (b->records >= 0)
-        buf_printf(out, " of %lld", (long long)b->records);
-    buf_append_str(out, " records");
+    buf_printf(out, "%lld of %lld records", (long long)p->records, (long long)b->records);
     if (backfill_is_final(p))
         return;
     if (p->records_per_minute > 0)

@@ -138,7 +138,6 @@ static bool publish_batch(struct services *services, const struct backfill *b, s
         rows[i] = (struct event_backfill){.kind = EVENT_BACKFILL_PUBLISHED,
                                           .backfill_id = b->id,
                                           .slice = batch->slices[i]->number,
-                                          .records = -1,
                                           .message_id = batch->slices[i]->message_id};
     return events_backfill(services->events, rows, batch->count, cancel, err) ||
            error_prefix(err, "recording what was published");

@@ -118,8 +118,7 @@ bool backfill_ask_again(struct services *services, struct backfill *b, const int
 {
     struct event_backfill *rows = xcalloc(count + 1, sizeof *rows);
     for (size_t i = 0; i < count; i++)
-        rows[i] = (struct event_backfill){
-            .kind = EVENT_BACKFILL_RETRY, .backfill_id = b->id, .slice = numbers[i], .records = -1};
+        rows[i] = (struct event_backfill){.kind = EVENT_BACKFILL_RETRY, .backfill_id = b->id, .slice = numbers[i]};
     bool ok = events_backfill(services->events, rows, count, cancel, err) ||
               error_prefix(err, "recording which slices are to be published again");
     free(rows);
@@ -157,7 +156,7 @@ static void read_slice(const struct bq_result *r, size_t row, struct backfill_sl
         .tenant = bq_result_int(r, row, "tenant_id", 0),
         .from_us = bq_result_int(r, row, "window_from", 0),
         .to_us = bq_result_int(r, row, "window_to", 0),
-        .records = bq_result_int(r, row, "records_expected", -1),
+        .records = bq_result_int(r, row, "records_expected", 0),
         .requests = bq_result_int(r, row, "requests_expected", 0),
     };
     snprintf(slice->entity, sizeof slice->entity, "%s", text_at(r, row, "entity_type"));
@@ -192,7 +191,7 @@ static bool read_backfill(struct services *services, const struct bq_result *r, 
     b->from_us = bq_result_int(r, 0, "window_from", 0);
     b->to_us = bq_result_int(r, 0, "window_to", 0);
     b->created_us = bq_result_int(r, 0, "created_at", 0);
-    b->records = bq_result_int(r, 0, "records_expected", -1);
+    b->records = bq_result_int(r, 0, "records_expected", 0);
     b->requests = bq_result_int(r, 0, "requests_expected", 0);
     return read_slices(services, b, bq_result_int(r, 0, "slices", 0), cancel, err);
 }

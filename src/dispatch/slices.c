@@ -83,11 +83,11 @@ static int64_t day_of(int64_t us)
     return (int64_t)timestamp_to_days(us) * DAY_US;
 }
 
-/* Slices share the range's requests, and each takes one at least. */
-static int64_t share_of(int64_t requests, int64_t slices)
+/* The records up to a time, if they came evenly: what slices of one length are expected to hold. */
+static int64_t records_until(const struct slice_range *range, int64_t us)
 {
-    int64_t share = (requests + slices - 1) / slices;
-    return share > 0 ? share : 1;
+    double share = (double)(us - range->from_us) / (double)(range->to_us - range->from_us);
+    return us == range->to_us ? range->records : (int64_t)(share * (double)range->records + 0.5);
 }
 
 bool slices_fixed(struct slice_list *list, const struct slice_range *range, int64_t slice_us, int64_t page_size,
@@ -95,14 +95,13 @@ bool slices_fixed(struct slice_list *list, const struct slice_range *range, int6
 {
     if (range->entity->id_nullable)
         slice_us = (slice_us + DAY_US - 1) / DAY_US * DAY_US;
-    int64_t count = (range->to_us - day_of(range->from_us) + slice_us - 1) / slice_us;
-    int64_t requests = share_of(slices_requests(range->entity, range->records, page_size), count);
     for (int64_t from = range->from_us, end = day_of(from); from < range->to_us; from = end) {
         while (end <= from)
             end += slice_us;
         if (end > range->to_us)
             end = range->to_us;
-        if (!add_slice(list, range, from, end, -1, requests, err))
+        int64_t records = records_until(range, end) - records_until(range, from);
+        if (!add_slice(list, range, from, end, records, slices_requests(range->entity, records, page_size), err))
             return false;
     }
     return true;

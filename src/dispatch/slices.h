@@ -22,7 +22,7 @@ int64_t slices_capacity(const struct entity *entity, int64_t page_size, int64_t 
 
 /* "30d", "12h", "90m", "2w", "auto" (0). */
 bool slices_parse(const char *text, int64_t *ret_us);
-/* Equal slices, counted from the beginning of the range's first day. Entities whose rows live in groups by day get whole days. */
+/* Slices of one length, counted from the beginning of the range's first day; its records are taken to come evenly. Entities whose rows live in groups by day get whole days. */
 bool slices_fixed(struct slice_list *list, const struct slice_range *range, int64_t slice_us, int64_t page_size,
                   struct error *err) MUST_CHECK;
 /* Slices of at most `capacity` records that begin and end on days, as few as the halving of ranges gives; a day is never split. count tells

@@ -1,0 +1,201 @@
+"""Backfills through the real binaries: slices that equal a full read, kills while publishing, live work meanwhile, failed slices."""
+import datetime
+import json
+import os
+import pty
+import random
+import select
+import signal
+import subprocess
+import time
+import unittest
+
+from stack import ROOT, Stack, http, log_lines, tail
+
+JOBS = 400
+ENTITIES = ["jobs", "invoices", "payroll"]
+SLICES = 60
+SLICE_DAYS = 31
+FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120"}
+SOON_S = 120
+KILLS = 10
+
+
+def day(days_from_today):
+    return (datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=days_from_today)).isoformat()
+
+
+class Backfill(unittest.TestCase):
+    def begin(self, *options):
+        self.stack = Stack()
+        self.addCleanup(self.stack.stop)
+        self.stack.start_local("--jobs", JOBS, "--seed", 41, *options)
+        self.stack.env.update(FAST)
+        self.stack.ingestor("init")
+
+    def backfill(self, *words, **more):
+        return self.stack.ingestor("backfill", *words, **more)
+
+    def show(self, backfill, *words, code=0):
+        done = self.backfill("show", backfill, "--json", *words, check=False, timeout=SOON_S)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return json.loads(done.stdout)
+
+    def publish(self, *words, **more):
+        return json.loads(self.backfill(*words, "--yes", "--json", **more).stdout)["backfill"]
+
+    def wait_until(self, what, condition):
+        deadline = time.monotonic() + SOON_S
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"{what} did not happen")
+            time.sleep(0.05)
+
+    def lane(self, name):
+        """What the local Pub/Sub holds for a subscription."""
+        for subscription in http(f"{self.stack.env['ST_LOCAL_PUBSUB_ADMIN_URL']}/_local/pubsub")["subscriptions"]:
+            if subscription["name"].endswith(f"/{name}"):
+                return subscription
+        self.fail(f"no subscription {name}")
+
+    # ---- Sixty slices of five years -----------------------------------------------------------------------------------
+
+    def test_five_years_in_sixty_slices_equal_a_full_read(self):
+        self.begin()
+        window = ("--from", day(1 - SLICES * SLICE_DAYS), "--slice", f"{SLICE_DAYS}d")
+        shown = json.loads(self.backfill(*ENTITIES, *window, "--dry-run", "--json").stdout)
+        self.assertEqual([(e["entity"], e["slices"]) for e in shown["entities"]], [(e, SLICES) for e in ENTITIES])
+        self.assertEqual(shown["messages"], SLICES * len(ENTITIES))
+        self.assertEqual(shown["records"], sum(self.stack.source_count(e) for e in ENTITIES))
+        self.assertEqual(self.lane("st-backfill-worker")["ready"], 0)
+        backfill = self.publish(*ENTITIES, *window)
+        self.assertEqual(self.lane("st-backfill-worker")["ready"], SLICES * len(ENTITIES))
+        workers = self.stack.drain(2)
+        for worker in workers:
+            self.assertTrue([line for line in log_lines(worker) if line["message"] == "Ingestion completed"], "a worker had nothing to do")
+        progress = self.show(backfill)
+        self.assertEqual((progress["done"], progress["records"]), (SLICES * len(ENTITIES), shown["records"]))
+        report = self.stack.check("--sample", 0, *[w for e in ENTITIES for w in ("--entity", e)])
+        self.assertEqual(report.count("equal"), len(ENTITIES), report)
+        self.assertEqual(self.stack.query("SELECT COUNT(*) AS n FROM `{p}.st_logs_v2.sync_state`")[0]["n"], "0", "a backfill moved a watermark")
+        # A full read finds every row as it is: the same keys, also of records without one, and the same values.
+        ended = json.loads(self.full_read())
+        self.assertEqual([(e["entity"], e["state"]) for e in ended], [(e, "success") for e in ENTITIES])
+        changed = self.stack.query("SELECT SUM(rows_changed) AS n FROM `{p}.st_logs_v2.ingestion_logs` WHERE mode = 'full' AND status = 'success'")
+        self.assertEqual(changed[0]["n"], "0")
+
+    def full_read(self):
+        worker = self.stack.start("worker", "st-ingestor", "worker")
+        done = self.stack.ingestor("dispatch", *ENTITIES, "--mode", "full", "--wait", "--json", timeout=SOON_S)
+        worker.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
+        return done.stdout
+
+    # ---- Kills --------------------------------------------------------------------------------------------------------
+
+    def kill_in_the_middle(self, words, batches, delay_s):
+        """Ends the command after so many batches and a moment; standard error is a terminal, so that it tells each."""
+        master, slave = pty.openpty()
+        process = subprocess.Popen(self.stack.words(["st-ingestor", *words]), env=self.stack.env, cwd=ROOT, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=slave)
+        os.close(slave)
+        seen = b""
+        while seen.count(b"published ") < batches and process.poll() is None:
+            if select.select([master], [], [], 0.05)[0]:
+                try:
+                    seen += os.read(master, 65536)
+                except OSError:  # the other end is closed
+                    break
+        time.sleep(delay_s)
+        process.kill()
+        code = process.wait(SOON_S)
+        os.close(master)
+        return code
+
+    def test_killed_while_publishing_and_repeated(self):
+        self.begin()
+        seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+        rng = random.Random(seed)
+        # Days without records: their slices cost one request each, so that many can be drained.
+        words = ("backfill", "campaigns", "--from", "2001-01-01", "--to", "2005-01-01", "--slice", "2d", "--yes")
+        count, killed, points = 731, 0, []
+        while killed < KILLS:
+            point = (rng.choice((0, 1, 1, 1, 2)), rng.uniform(0, 0.008))
+            points.append(point)
+            killed += self.kill_in_the_middle(words, *point) == -signal.SIGKILL
+            self.assertLess(len(points), 100, "the command is too fast to be killed")
+        with self.subTest(seed=seed, points=points):
+            heads = self.stack.query("SELECT backfill_id FROM `{p}.st_logs_v2.backfills`")
+            done = self.stack.run("st-ingestor", *words)
+            self.assertLessEqual(len(heads), 1)
+            backfill = self.stack.query("SELECT backfill_id FROM `{p}.st_logs_v2.backfills`")
+            self.assertEqual(len(backfill), 1, "a repeated command made another plan")
+            backfill = backfill[0]["backfill_id"]
+            if heads:
+                self.assertIn(backfill, done.stdout)
+            progress = self.show(backfill)
+            self.assertEqual((progress["count"], progress["unpublished"]), (count, 0))
+            published = self.lane("st-backfill-worker")["ready"]
+            self.assertGreaterEqual(published, count)
+            self.stack.drain(2)
+            progress = self.show(backfill)
+            self.assertEqual(progress["done"], count)
+            runs = self.stack.query("SELECT COUNT(*) AS n, COUNT(DISTINCT task_id) AS tasks FROM `{p}.st_logs_v2.ingestion_log_events` WHERE status IN ('success', 'skipped')")[0]
+            self.assertEqual((int(runs["n"]), int(runs["tasks"])), (published, count))
+            print(f"seed {seed}: {KILLS} kills, {published} messages for {count} slices", flush=True)
+            again = self.stack.run("st-ingestor", *words)
+            self.assertIn("all its messages are published", again.stdout)
+            self.assertEqual(self.lane("st-backfill-worker")["ready"], 0)
+
+    # ---- Live work meanwhile --------------------------------------------------------------------------------------------
+
+    def test_an_incremental_is_not_held_up(self):
+        self.begin()
+        self.stack.env["WORKER_CONCURRENCY"] = "2"
+        self.stack.admin("/_admin/faults", {"path": "/customers", "kind": "delay", "ms": 600000, "count": 1000, "skip": 1})
+        backfill = self.publish("customers", "--from", day(-600), "--slice", "100d")
+        worker = self.stack.start("worker", "st-ingestor", "worker")
+        self.wait_until("a slice", lambda: [line for line in log_lines(worker) if line["message"] == "Ingestion started"])
+        ended = json.loads(self.stack.ingestor("dispatch", "jobs", "invoices", "--mode", "incremental", "--sequential", "--json", timeout=SOON_S).stdout)
+        self.assertEqual([(e["entity"], e["state"]) for e in ended], [("jobs", "success"), ("invoices", "success")])
+        progress = self.show(backfill)
+        self.assertEqual((progress["done"], progress["running"], progress["queued"]), (0, 1, 6))
+        worker.kill()
+        worker.wait()
+        self.stack.kill_local()  # its answers to the slices are ten minutes away
+
+    # ---- Failed slices --------------------------------------------------------------------------------------------------
+
+    def test_rejected_slices_are_told_and_published_again(self):
+        self.begin()
+        window = ("--from", day(-90), "--to", day(-60), "--slice", "10d")
+        backfill = self.publish("jobs", *window)
+        self.stack.admin("/_admin/faults", {"path": "/jobs", "kind": "status", "status": 403, "count": 1000})
+        self.stack.drain(1, codes=(1,))
+        progress = self.show(backfill[:6], code=1)
+        self.assertEqual((progress["rejected"], progress["done"]), (3, 0))
+        self.assertIn("403", progress["slices"][0]["error"])
+        text = self.backfill("show", backfill, check=False).stdout
+        self.assertIn("3 rejected", text)
+        self.assertIn(f"st-ingestor backfill retry {backfill}", text)
+        self.assertEqual(self.backfill("jobs", *window, "--yes", "--watch", check=False).returncode, 1)
+        self.clear_faults()
+        self.assertIn("Published 3 messages", self.backfill("retry", backfill[:6]).stdout)
+        self.assertEqual(self.show(backfill)["queued"], 3)
+        worker = self.stack.start("worker", "st-ingestor", "worker")
+        progress = self.show(backfill, "--watch")
+        self.assertEqual(progress["done"], 3)
+        worker.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
+        self.assertIn("No slice", self.backfill("retry", backfill).stdout)
+        self.assertIn(backfill, self.backfill("list").stdout)
+        made = self.publish("jobs", *window, "--new")
+        self.assertNotEqual(made, backfill)
+        listed = json.loads(self.backfill("list", "--json").stdout)
+        self.assertEqual([(b["backfill_id"], b["done"], b["queued"]) for b in listed], [(made, 0, 3), (backfill, 3, 0)])
+
+    def clear_faults(self):
+        http(f"{self.stack.env['ST_LOCAL_ADMIN_URL']}/_admin/faults", method="DELETE")
+
+
+if __name__ == "__main__":
+    unittest.main()

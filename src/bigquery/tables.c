@@ -329,7 +329,7 @@ static const struct log_view views[] = {
      "    MAX(requests_expected) AS requests_expected, MAX(task_id) AS task_id,\n"
      "    MAX(IF(kind IN ('slice', 'retry'), event_time, NULL)) AS requested_at,\n"
      "    MAX(IF(kind = 'published', event_time, NULL)) AS published_at,\n"
-     "    MAX_BY(message_id, IF(kind = 'published', event_time, NULL)) AS message_id,\n"
+     "    ARRAY_AGG(message_id IGNORE NULLS ORDER BY event_time DESC LIMIT 1)[SAFE_OFFSET(0)] AS message_id,\n"
      "    COUNTIF(kind = 'retry') AS retries\n"
      "  FROM %s\n"
      "  WHERE kind != 'head'\n"

@@ -7,10 +7,10 @@
 
 struct progress_line { /* zero-initialised */
     bool painted;
-    int64_t told_ms; /* not on a terminal: when the last line came */
-    char *told;      /* and what it said */
+    int64_t told_ms; /* not on a terminal: when the last line came, or when it began */
+    char *told;      /* the last line */
 };
-/* On a terminal the line takes the place of the one before. Elsewhere it is a line of its own, when it is new and some seconds have passed. */
+/* On a terminal the line takes the place of the one before. Elsewhere it is a line of its own every few seconds, when it is new. */
 void progress_show(struct progress_line *line, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Takes the line away from a terminal. */
 void progress_end(struct progress_line *line);

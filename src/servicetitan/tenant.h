@@ -80,8 +80,8 @@ bool st_retry_wait(struct st_tenant *tenant, struct backoff *backoff, const char
                    struct error *err) MUST_CHECK;
 /* Overwrites our secrets (and the given token, may be NULL) in a message that quotes what the server said. */
 void st_scrub(const struct st_tenant *tenant, const struct secret *token, struct error *err);
-/* One HTTP exchange with breaker and counters. */
-bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, const struct http_request *request,
+/* One HTTP exchange with breaker and counters. background: others get a connection first. */
+bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, bool background, const struct http_request *request,
                  struct http_response *response, struct error *err) MUST_CHECK;
 
 /* ---- endpoints.c ---- */

@@ -7,7 +7,7 @@
 #include "base/timestamp.h"
 #include "terminal.h"
 
-enum { LOOK_MIN_MS = 1000, LOOK_MAX_MS = 10000, REASON_CHARS = 100 };
+enum { LOOK_MIN_MS = 1000, LOOK_MAX_MS = 10000 };
 #define DAY_US INT64_C(86400000000)
 
 /* ---- Times -------------------------------------------------------------------------------------------------------- */
@@ -173,13 +173,10 @@ static void print_slices(const struct backfill_progress *p, bool all)
             printf("\n%6s %-12s %-14s %-20s %-20s %-11s %10s  %s\n", "SLICE", "ENTITY", "TENANT", "FROM", "TO", "STATE",
                    "RECORDS", "REASON");
         heading = true;
-        struct buf reason = BUF_INIT;
-        for (const char *c = slice->error_message; *c && reason.len < REASON_CHARS; c++)
-            buf_append_char(&reason, (unsigned char)*c < 0x20 || *c == 0x7F ? ' ' : *c); /* may quote foreign bytes */
+        char reason[REASON_SIZE];
         printf("%6lld %-12s %-14lld %-20s %-20s %-11s %10lld  %s\n", (long long)slice->number, slice->entity,
                (long long)slice->tenant, short_time(from, slice->from_us), short_time(to, slice->to_us),
-               slice_state_name(slice->state), (long long)slice->records, buf_cstr(&reason));
-        buf_release(&reason);
+               slice_state_name(slice->state), (long long)slice->records, reason_text(reason, slice->error_message));
     }
 }
 

@@ -5,12 +5,17 @@
 #include "backfill_view.h"
 #include "base/clock.h"
 #include "base/timestamp.h"
-#include "operate/table.h"
 #include "terminal.h"
 
 struct wishes { /* the switches of a publication */
     bool yes, dry_run, make_new, watch, json;
 };
+
+static enum exit_code failed(const struct invocation *in, struct error *err)
+{
+    add_init_hint(err);
+    return command_failed(in, err);
+}
 
 /* ---- Progress ----------------------------------------------------------------------------------------------------- */
 
@@ -34,7 +39,7 @@ static enum exit_code show_progress(const struct invocation *in, struct services
     struct backfill_progress progress;
     bool ok = watch ? backfill_watch(services, b, &progress, &err)
                     : backfill_progress_read(services, b, &progress, NULL, &err);
-    return ok ? report(in, b, &progress, all_slices) : command_failed(in, &err);
+    return ok ? report(in, b, &progress, all_slices) : failed(in, &err);
 }
 
 /* ---- Publishing --------------------------------------------------------------------------------------------------- */
@@ -75,9 +80,9 @@ static enum exit_code go_on(const struct invocation *in, struct services *servic
         return EXIT_FAILED;
     }
     if (b->created_us == 0 && !backfill_record(services, b, NULL, &err))
-        return command_failed(in, &err);
+        return failed(in, &err);
     if (!publish(services, b, &err))
-        return command_failed(in, &err);
+        return failed(in, &err);
     return after_publishing(in, services, b, missing, wishes);
 }
 
@@ -143,7 +148,7 @@ static enum exit_code start(const struct invocation *in, struct services *servic
             code = go_on(in, services, &backfill, wishes);
     }
     backfill_release(&backfill);
-    return ok ? code : command_failed(in, &err);
+    return ok ? code : failed(in, &err);
 }
 
 /* Nothing is asked of anybody before it is clear that the answer can come. */
@@ -184,7 +189,7 @@ static enum exit_code exec_start(struct invocation *in)
         services_close(&services);
     }
     backfill_request_release(&request);
-    return ok ? code : command_failed(in, &err);
+    return ok ? code : failed(in, &err);
 }
 
 /* ---- list, show, retry -------------------------------------------------------------------------------------------- */
@@ -194,7 +199,6 @@ static enum exit_code exec_list(struct invocation *in)
     struct error err = ERROR_INIT;
     struct services services;
     struct bq_result result = {0};
-    struct buf text = BUF_INIT;
     int64_t limit = 20;
     if (!invocation_limit(in, &limit))
         return EXIT_USAGE;
@@ -203,15 +207,10 @@ static enum exit_code exec_list(struct invocation *in)
     bool ok = services_open(&services, &in->settings, SETTINGS_BIGQUERY, &err) &&
               backfill_list(&services, limit, &result, NULL, &err);
     services_close(&services);
-    if (ok) {
-        (in->json ? table_json : table_print)(&text, &result);
-        fputs(buf_cstr(&text), stdout);
-        if (!in->json && result.row_count == 0)
-            printf("(nothing yet)\n");
-    }
-    buf_release(&text);
+    if (ok)
+        command_print_result(in, &result);
     bq_result_release(&result);
-    return ok ? EXIT_OK : command_failed(in, &err);
+    return ok ? EXIT_OK : failed(in, &err);
 }
 
 /* The backfill that the command names; services are open then, and to be closed in any case. */
@@ -244,7 +243,7 @@ static enum exit_code exec_show(struct invocation *in)
     enum exit_code code = ok ? show_progress(in, &services, &backfill, watch, all) : EXIT_FAILED;
     backfill_release(&backfill);
     services_close(&services);
-    return ok ? code : command_failed(in, &err);
+    return ok ? code : failed(in, &err);
 }
 
 /* Rejected slices are asked for again in the record, then published with what had no message anyway. */
@@ -269,7 +268,7 @@ static enum exit_code retry(const struct invocation *in, struct services *servic
 {
     struct error err = ERROR_INIT;
     if (!mark_rejected(services, b, &err))
-        return command_failed(in, &err);
+        return failed(in, &err);
     if (backfill_unpublished(b) > 0)
         return go_on(in, services, b, wishes);
     if (!in->json)
@@ -289,7 +288,7 @@ static enum exit_code exec_retry(struct invocation *in)
     enum exit_code code = ok ? retry(in, &services, &backfill, &wishes) : EXIT_FAILED;
     backfill_release(&backfill);
     services_close(&services);
-    return ok ? code : command_failed(in, &err);
+    return ok ? code : failed(in, &err);
 }
 
 static enum exit_code exec(struct invocation *in)

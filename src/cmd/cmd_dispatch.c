@@ -9,7 +9,7 @@
 #include "operate/task_watch.h"
 #include "terminal.h"
 
-enum { TIMEOUT_S = 3600, TIMEOUT_MAX_S = 7 * 86400, WAIT_CHUNK_MS = 10000, REASON_CHARS = 100 };
+enum { TIMEOUT_S = 3600, TIMEOUT_MAX_S = 7 * 86400, WAIT_CHUNK_MS = 10000 };
 
 struct dispatch { /* one call of the command */
     const struct invocation *in;
@@ -187,17 +187,14 @@ static void print_row(struct dispatch *d, size_t at)
 {
     const struct task_status *status = &d->statuses[at];
     const struct task *task = &d->items[at].task;
-    struct buf reason = BUF_INIT;
-    for (const char *c = status->error_message; *c && reason.len < REASON_CHARS; c++)
-        buf_append_char(&reason, (unsigned char)*c < 0x20 || *c == 0x7F ? ' ' : *c); /* may quote foreign bytes */
+    char reason[REASON_SIZE];
     if (d->rows++ == 0)
         printf("%-12s %-12s %-14s %-9s %10s %9s  %s\n", "ENTITY", "MODE", "TENANT", "STATE", "RECORDS", "SECONDS",
                "REASON");
     printf("%-12s %-12s %-14lld %-9s %10lld %9.1f  %s\n", task->entity, task_mode_name(task->mode),
            (long long)task->tenant, task_state_name(status->state), (long long)status->records,
-           (double)status->duration_ms / 1000, buf_cstr(&reason));
+           (double)status->duration_ms / 1000, reason_text(reason, status->error_message));
     fflush(stdout);
-    buf_release(&reason);
 }
 
 static void print_row_json(struct dispatch *d, size_t at)
@@ -346,8 +343,10 @@ static enum exit_code exec(struct invocation *in)
     services_close(&d.services);
     free(d.dues);
     free(d.items);
-    if (!ok)
+    if (!ok) {
+        add_init_hint(&err);
         return command_failed(in, &err);
+    }
     return d.failed ? EXIT_FAILED : EXIT_OK;
 }
 

@@ -4,7 +4,6 @@
 
 #include "command.h"
 #include "operate/operate.h"
-#include "operate/table.h"
 
 struct question {
     int64_t tenant, limit;
@@ -51,21 +50,15 @@ static enum exit_code ask(struct invocation *in, ask_fn *fn)
     struct services services;
     struct question question;
     struct bq_result result = {0};
-    struct buf text = BUF_INIT;
     if (!read_question(in, &question))
         return EXIT_USAGE;
     bool ok =
         services_open(&services, &in->settings, SETTINGS_BIGQUERY, &err) && fn(&services, &question, &result, &err);
     services_close(&services);
-    if (ok) {
-        (in->json ? table_json : table_print)(&text, &result);
-        fputs(buf_cstr(&text), stdout);
-        if (!in->json && result.row_count == 0)
-            printf("(nothing yet)\n");
-    } else {
+    if (ok)
+        command_print_result(in, &result);
+    else
         add_init_hint(&err);
-    }
-    buf_release(&text);
     bq_result_release(&result);
     return ok ? EXIT_OK : command_failed(in, &err);
 }

@@ -51,6 +51,8 @@ enum exit_code usage_error(const struct invocation *in, const char *fmt, ...) PR
 enum exit_code command_failed(const struct invocation *in, const struct error *err);
 /* Says what to do where a dataset, table or view is not found: they come with init. */
 void add_init_hint(struct error *err);
+/* The rows as a table or as JSON, on standard output. */
+void command_print_result(const struct invocation *in, const struct bq_result *result);
 /* Tenant given by --tenant; 0 when absent. False after an error line. */
 bool invocation_tenant(struct invocation *in, int64_t *ret);
 /* Rows given by --limit, 1 to 1000; *ret stays when it is absent. False after an error line. */

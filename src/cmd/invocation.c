@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "operate/table.h"
 
 const struct command *const commands[] = {
     &command_worker,    &command_dispatch, &command_backfill, &command_init,   &command_status, &command_runs,
@@ -75,6 +76,16 @@ void add_init_hint(struct error *err)
     const struct error plain = *err;
     if (strcmp(err->code, "notFound") == 0)
         error_set(err, plain.class, plain.code, "%s; `st-ingestor init` makes what is missing", plain.message);
+}
+
+void command_print_result(const struct invocation *in, const struct bq_result *result)
+{
+    struct buf text = BUF_INIT;
+    (in->json ? table_json : table_print)(&text, result);
+    fputs(buf_cstr(&text), stdout);
+    if (!in->json && result->row_count == 0)
+        printf("(nothing yet)\n");
+    buf_release(&text);
 }
 
 bool invocation_tenant(struct invocation *in, int64_t *ret)

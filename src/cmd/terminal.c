@@ -46,6 +46,15 @@ void progress_end(struct progress_line *line)
     *line = (struct progress_line){0};
 }
 
+const char *reason_text(char out[REASON_SIZE], const char *text)
+{
+    size_t len = 0;
+    for (; *text && len + 1 < REASON_SIZE; text++)
+        out[len++] = (unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7F ? ' ' : *text;
+    out[len] = '\0';
+    return out;
+}
+
 bool terminal_can_ask(void)
 {
     return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);

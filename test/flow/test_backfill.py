@@ -136,6 +136,9 @@ class Backfill(unittest.TestCase):
             self.assertEqual((progress["count"], progress["unpublished"]), (count, 0))
             published = self.lane("st-backfill-worker")["ready"]
             self.assertGreaterEqual(published, count)
+            order = self.stack.query(f"""SELECT MAX(IF(kind = 'slice', event_time, NULL)) AS slices, MIN(IF(kind = 'head', event_time, NULL)) AS head,
+MIN(IF(kind = 'published', event_time, NULL)) AS published FROM `{{p}}.st_logs_v2.backfill_events` WHERE backfill_id = '{backfill}'""")[0]
+            self.assertTrue(int(order["slices"]) < int(order["head"]) < int(order["published"]), order)
             self.stack.drain(2)
             progress = self.show(backfill)
             self.assertEqual(progress["done"], count)

@@ -210,7 +210,7 @@ static const struct column table_dead_letter_audit_columns[] = {
     COL("payload", COLUMN_STRING, "The message's data"),
 };
 TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
-             "entity_type");
+      "entity_type");
 
 static const struct column table_backfill_events_columns[] = {
     EVENT_TIME,

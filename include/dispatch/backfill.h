@@ -64,7 +64,7 @@ void backfill_release(struct backfill *backfill);
 size_t backfill_unpublished(const struct backfill *backfill);
 
 /* Counts at the source (one request per entity and tenant, with slice auto some more) and plans; nothing is recorded yet. `tell` is called
- * before each entity and tenant is counted. */
+ * before each entity and tenant is counted, on any thread, one at a time. */
 typedef void backfill_count_fn(void *user, const char *entity, int64_t tenant);
 bool backfill_plan(struct services *services, const struct backfill_request *request, backfill_count_fn *tell,
                    void *user, struct backfill *ret, struct cancel *cancel, struct error *err) MUST_CHECK;

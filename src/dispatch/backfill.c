@@ -1,6 +1,7 @@
 /* backfill.c - planning against the source's counts, and publishing what has no message yet. */
 #include "dispatch/backfill.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,11 +10,23 @@
 
 /* ---- Planning ----------------------------------------------------------------------------------------------------- */
 
+struct range_plan { /* one entity of one tenant */
+    struct slice_range range;
+    struct slice_list list;
+};
+
 struct planner {
     struct services *services;
     const struct backfill_request *request;
-    struct slice_list list;
-    struct cancel *cancel;
+    struct cancel *cancel; /* our own, child of the caller's: the first failure ends all counting */
+    struct range_plan *plans;
+    size_t count;
+    backfill_count_fn *tell;
+    void *user;
+    pthread_mutex_t lock; /* what follows, and tell */
+    size_t next;
+    bool failed;
+    struct error first;
 };
 
 static bool count_range(void *user, const struct slice_range *range, int64_t *ret, struct error *err)
@@ -31,21 +44,101 @@ static int64_t rate_of(const struct settings *s, int64_t tenant)
     return own ? own : s->st_rate_per_second;
 }
 
-static bool plan_range(struct planner *p, const struct entity *entity, int64_t tenant, struct backfill *ret,
-                       struct error *err)
+static bool plan_range(struct planner *p, struct range_plan *plan, struct error *err)
 {
     const struct settings *s = p->services->settings;
-    int64_t page = s->st_page_size < entity->max_page_size ? s->st_page_size : entity->max_page_size;
-    struct slice_range range = {entity, tenant, p->request->from_us, p->request->to_us, 0};
-    size_t first = p->list.count;
-    if (!count_range(p, &range, &range.records, err))
+    struct slice_range *range = &plan->range;
+    int64_t page = s->st_page_size < range->entity->max_page_size ? s->st_page_size : range->entity->max_page_size;
+    if (!count_range(p, range, &range->records, err))
         return false;
-    bool ok = p->request->slice_us ? slices_fixed(&p->list, &range, p->request->slice_us, page, err)
-                                   : slices_auto(&p->list, &range, slices_capacity(entity, page, rate_of(s, tenant)),
-                                                 page, count_range, p, err);
-    ret->records += range.records;
-    for (size_t i = first; i < p->list.count; i++)
-        ret->requests += p->list.items[i].requests;
+    if (p->request->slice_us)
+        return slices_fixed(&plan->list, range, p->request->slice_us, page, err);
+    int64_t capacity = slices_capacity(range->entity, page, rate_of(s, range->tenant));
+    return slices_auto(&plan->list, range, capacity, page, count_range, p, err);
+}
+
+static struct range_plan *next_range(struct planner *p)
+{
+    struct range_plan *plan = NULL;
+    pthread_mutex_lock(&p->lock);
+    if (!p->failed && p->next < p->count) {
+        plan = &p->plans[p->next++];
+        p->tell(p->user, plan->range.entity->name, plan->range.tenant);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return plan;
+}
+
+static void fail(struct planner *p, const struct error *err)
+{
+    pthread_mutex_lock(&p->lock);
+    if (!p->failed)
+        p->first = *err;
+    p->failed = true;
+    pthread_mutex_unlock(&p->lock);
+    cancel_set(p->cancel, "another count failed");
+}
+
+static void *count_ranges(void *user)
+{
+    struct planner *p = user;
+    struct range_plan *plan;
+    while ((plan = next_range(p))) {
+        struct error err = ERROR_INIT;
+        if (!plan_range(p, plan, &err))
+            fail(p, &err);
+    }
+    return NULL;
+}
+
+/* Tenants have rates of their own, so their counts wait for each other least when they are made side by side. */
+static void count_side_by_side(struct planner *p)
+{
+    enum { THREADS = 8 };
+    pthread_t threads[THREADS];
+    size_t started = 0;
+    while (started < THREADS && started < p->count && pthread_create(&threads[started], NULL, count_ranges, p) == 0)
+        started++;
+    if (started == 0)
+        count_ranges(p);
+    for (size_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void planner_init(struct planner *p)
+{
+    const struct backfill_request *r = p->request;
+    p->plans = xcalloc(r->entity_count * r->tenant_count + 1, sizeof p->plans[0]);
+    for (size_t i = 0; i < r->entity_count; i++)
+        for (size_t k = 0; k < r->tenant_count; k++)
+            p->plans[p->count++].range =
+                (struct slice_range){r->entities[i]->entity, r->tenants[k], r->from_us, r->to_us, 0};
+    pthread_mutex_init(&p->lock, NULL);
+}
+
+static void planner_release(struct planner *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        free(p->plans[i].list.items);
+    free(p->plans);
+    pthread_mutex_destroy(&p->lock);
+    cancel_free(p->cancel);
+}
+
+static bool collect(struct planner *p, struct backfill *ret, struct error *err)
+{
+    struct slice_list all = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < p->count; i++) {
+        ret->records += p->plans[i].range.records;
+        for (size_t k = 0; ok && k < p->plans[i].list.count; k++) {
+            ret->requests += p->plans[i].list.items[k].requests;
+            ok = slices_append(&all, &p->plans[i].list.items[k], err);
+        }
+    }
+    slices_order(&all, p->request, ret->id);
+    ret->slices = all.items;
+    ret->count = all.count;
     return ok;
 }
 
@@ -60,23 +153,19 @@ static char *entity_names(const struct backfill_request *request)
 bool backfill_plan(struct services *services, const struct backfill_request *request, backfill_count_fn *tell,
                    void *user, struct backfill *ret, struct cancel *cancel, struct error *err)
 {
-    struct planner p = {.services = services, .request = request, .cancel = cancel};
-    bool ok = true;
+    struct planner p = {
+        .services = services, .request = request, .cancel = cancel_new(cancel), .tell = tell, .user = user};
     *ret = (struct backfill){.from_us = request->from_us,
                              .to_us = request->to_us,
                              .key = xstrdup(request->key),
                              .entities = entity_names(request)};
     snprintf(ret->id, sizeof ret->id, "%012llx", (unsigned long long)(random_u64() >> 16));
-    for (size_t i = 0; ok && i < request->entity_count; i++) {
-        for (size_t k = 0; ok && k < request->tenant_count; k++) {
-            tell(user, request->entities[i]->entity->name, request->tenants[k]);
-            ok = plan_range(&p, request->entities[i]->entity, request->tenants[k], ret, err);
-        }
-    }
-    if (ok)
-        slices_order(&p.list, request, ret->id);
-    ret->slices = p.list.items;
-    ret->count = p.list.count;
+    planner_init(&p);
+    count_side_by_side(&p);
+    bool ok = !p.failed && collect(&p, ret, err);
+    if (p.failed)
+        *err = p.first;
+    planner_release(&p);
     return ok;
 }
 

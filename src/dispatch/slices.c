@@ -34,8 +34,7 @@ int64_t slices_capacity(const struct entity *entity, int64_t page_size, int64_t 
 
 /* ---- The list ----------------------------------------------------------------------------------------------------- */
 
-static bool add_slice(struct slice_list *list, const struct slice_range *range, int64_t from_us, int64_t to_us,
-                      int64_t records, int64_t requests, struct error *err)
+bool slices_append(struct slice_list *list, const struct backfill_slice *slice, struct error *err)
 {
     if (list->count == BACKFILL_MAX_SLICES)
         return error_set(err, ERROR_PERMANENT, "bad_slice",
@@ -45,11 +44,17 @@ static bool add_slice(struct slice_list *list, const struct slice_range *range, 
         list->cap = list->cap ? list->cap * 2 : 64;
         list->items = xrealloc(list->items, list->cap * sizeof list->items[0]);
     }
-    struct backfill_slice *slice = &list->items[list->count++];
-    *slice = (struct backfill_slice){
-        .tenant = range->tenant, .from_us = from_us, .to_us = to_us, .records = records, .requests = requests};
-    snprintf(slice->entity, sizeof slice->entity, "%s", range->entity->name);
+    list->items[list->count++] = *slice;
     return true;
+}
+
+static bool add_slice(struct slice_list *list, const struct slice_range *range, int64_t from_us, int64_t to_us,
+                      int64_t records, int64_t requests, struct error *err)
+{
+    struct backfill_slice slice = {
+        .tenant = range->tenant, .from_us = from_us, .to_us = to_us, .records = records, .requests = requests};
+    snprintf(slice.entity, sizeof slice.entity, "%s", range->entity->name);
+    return slices_append(list, &slice, err);
 }
 
 /* ---- Slices of one length ----------------------------------------------------------------------------------------- */

@@ -30,6 +30,8 @@ bool slices_fixed(struct slice_list *list, const struct slice_range *range, int6
 typedef bool slices_count_fn(void *user, const struct slice_range *range, int64_t *ret, struct error *err);
 bool slices_auto(struct slice_list *list, const struct slice_range *range, int64_t capacity, int64_t page_size,
                  slices_count_fn *count, void *user, struct error *err) MUST_CHECK;
+/* One more; an error beyond BACKFILL_MAX_SLICES. */
+bool slices_append(struct slice_list *list, const struct backfill_slice *slice, struct error *err) MUST_CHECK;
 /* The order of publishing: entity by entity, of each the oldest first, tenants in turn, so that the rates of all are used. Numbers them. */
 void slices_order(struct slice_list *list, const struct backfill_request *request, const char *backfill_id);
 

@@ -149,6 +149,49 @@ MIN(IF(kind = 'published', event_time, NULL)) AS published FROM `{{p}}.st_logs_v
             self.assertIn("all its messages are published", again.stdout)
             self.assertEqual(self.lane("st-backfill-worker")["ready"], 0)
 
+    # ---- On a terminal --------------------------------------------------------------------------------------------------
+
+    def on_terminal(self, words, until, then):
+        """The command on a terminal of its own; when the text has come, `then` gets the process and the terminal. Code and all output."""
+        master, slave = pty.openpty()
+        process = subprocess.Popen(self.stack.words(["st-ingestor", *words]), env=self.stack.env, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        seen, done = b"", False
+        deadline = time.monotonic() + SOON_S
+        while time.monotonic() < deadline:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(master, 65536)
+                except OSError:  # the other end is closed
+                    break
+            if not done and until.encode() in seen:
+                done = True
+                then(process, master)
+        code = process.wait(SOON_S)
+        os.close(master)
+        self.assertTrue(done, seen)
+        return code, seen.decode()
+
+    def test_it_asks_before_it_publishes(self):
+        self.begin()
+        words = ("backfill", "campaigns", "--from", day(-60), "--slice", "30d")
+        question = "Publish 3 messages? [y/N] "
+        for answer in ("n\n", "\n", "yo\n", "\x04"):
+            code, said = self.on_terminal(words, question, lambda _, terminal: os.write(terminal, answer.encode()))
+            self.assertEqual(code, 1, said)
+            self.assertIn("Nothing was published", said)
+        self.assertEqual(self.lane("st-backfill-worker")["ready"], 0)
+        self.assertEqual(self.stack.query("SELECT COUNT(*) AS n FROM `{p}.st_logs_v2.backfill_events`")[0]["n"], "0")
+        code, said = self.on_terminal(words, question, lambda _, terminal: os.write(terminal, b"y\n"))
+        self.assertEqual(code, 0, said)
+        self.assertIn("published 3 of 3 messages", said)
+        self.assertEqual(self.lane("st-backfill-worker")["ready"], 3)
+        # Ctrl-C leaves it running and says how to look again.
+        backfill = json.loads(self.backfill("list", "--json").stdout)[0]["backfill_id"]
+        code, said = self.on_terminal((*words, "--watch"), "3 queued", lambda process, _: process.send_signal(signal.SIGINT))
+        self.assertEqual(code, 130, said)
+        self.assertIn(f"st-ingestor backfill show {backfill} --watch", said)
+
     # ---- Live work meanwhile --------------------------------------------------------------------------------------------
 
     def test_an_incremental_is_not_held_up(self):

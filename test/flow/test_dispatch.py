@@ -107,6 +107,14 @@ WHERE start_time >= TIMESTAMP_MICROS({since}) AND status = 'success' ORDER BY st
         ended = json.loads(self.dispatch("jobs", "campaigns", "--wait", "--mode", "full", "--json").stdout)
         self.assertEqual(sorted((e["entity"], e["tenant"], e["state"]) for e in ended), sorted((e, t, "success") for e in ("jobs", "campaigns") for t in (NORTH, SOUTH)))
 
+    def test_a_backfill_has_slices_of_all_tenants_in_turn(self):
+        plan = json.loads(self.stack.ingestor("backfill", "jobs", "campaigns", "--from", "2001-01-01", "--slice", "3650d", "--dry-run", "--json", *self.words).stdout)
+        counts = {(t, e): int(self.stack.admin(f"/_admin/count?tenant={t}&entity={e}")["total"]) for t in (NORTH, SOUTH) for e in ("jobs", "campaigns")}
+        self.assertEqual({(e["tenant"], e["entity"]): e["records"] for e in plan["entities"]}, counts)
+        self.assertEqual([(s["entity"], s["tenant"]) for s in plan["slices"]], [(e, t) for e in ("jobs", "campaigns") for _ in range(3) for t in (NORTH, SOUTH)])
+        one = json.loads(self.stack.ingestor("backfill", "all", "--from", "2001-01-01", "--tenant", SOUTH, "--dry-run", "--json", *self.words).stdout)
+        self.assertEqual({s["tenant"] for s in one["slices"]}, {SOUTH})
+
     def test_a_wait_has_an_end(self):
         self.tearDown()
         done = self.dispatch("jobs", "campaigns", "--sequential", "--tenant", str(NORTH), "--timeout", "1", "--json", code=1)

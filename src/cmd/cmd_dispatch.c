@@ -375,10 +375,13 @@ const struct command command_dispatch = {
                "--due is for a crontab line where there is no Cloud Scheduler, as often as the schedules are fine:\n"
                "  */5 * * * * st-ingestor dispatch --due\n"
                "Schedules are in the time zone SCHEDULE_TIME_ZONE. An entity is due when its schedule has had a slot "
-               "since its last "
-               "dispatch\n(several missed slots cost one message), and when it never had one. What was published is "
-               "recorded in "
-               "dispatch_events.",
+               "since its\n"
+               "last dispatch (several missed slots cost one message), and when it never had one. With mode auto only "
+               "the first\n"
+               "dispatch of a full-sync day is full. Nothing is printed when nothing is due. What was published is "
+               "recorded in\n"
+               "dispatch_events afterwards: a kill in between publishes once more, two machines at once twice; both "
+               "are harmless.",
     .options = options,
     .needs = SETTINGS_PUBSUB,
     .exec = exec,

@@ -143,12 +143,6 @@ static bool ask(struct services *services, char *sql, const char *key, struct bq
     return ok;
 }
 
-static const char *text_at(const struct bq_result *r, size_t row, const char *column)
-{
-    const char *text = bq_result_text(r, row, column);
-    return text ? text : "";
-}
-
 static void read_slice(const struct bq_result *r, size_t row, struct backfill_slice *slice)
 {
     *slice = (struct backfill_slice){
@@ -159,9 +153,9 @@ static void read_slice(const struct bq_result *r, size_t row, struct backfill_sl
         .records = bq_result_int(r, row, "records_expected", 0),
         .requests = bq_result_int(r, row, "requests_expected", 0),
     };
-    snprintf(slice->entity, sizeof slice->entity, "%s", text_at(r, row, "entity_type"));
-    snprintf(slice->task_id, sizeof slice->task_id, "%s", text_at(r, row, "task_id"));
-    snprintf(slice->message_id, sizeof slice->message_id, "%s", text_at(r, row, "message_id"));
+    snprintf(slice->entity, sizeof slice->entity, "%s", bq_result_string(r, row, "entity_type"));
+    snprintf(slice->task_id, sizeof slice->task_id, "%s", bq_result_string(r, row, "task_id"));
+    snprintf(slice->message_id, sizeof slice->message_id, "%s", bq_result_string(r, row, "message_id"));
 }
 
 static bool read_slices(struct services *services, struct backfill *b, int64_t expected, struct cancel *cancel,
@@ -185,9 +179,9 @@ static bool read_slices(struct services *services, struct backfill *b, int64_t e
 static bool read_backfill(struct services *services, const struct bq_result *r, struct backfill *b,
                           struct cancel *cancel, struct error *err)
 {
-    snprintf(b->id, sizeof b->id, "%s", text_at(r, 0, "backfill_id"));
-    b->key = xstrdup(text_at(r, 0, "plan_key"));
-    b->entities = xstrdup(text_at(r, 0, "entities"));
+    snprintf(b->id, sizeof b->id, "%s", bq_result_string(r, 0, "backfill_id"));
+    b->key = xstrdup(bq_result_string(r, 0, "plan_key"));
+    b->entities = xstrdup(bq_result_string(r, 0, "entities"));
     b->from_us = bq_result_int(r, 0, "window_from", 0);
     b->to_us = bq_result_int(r, 0, "window_to", 0);
     b->created_us = bq_result_int(r, 0, "created_at", 0);

@@ -114,12 +114,6 @@ static enum slice_state state_of(const char *name)
     return SLICE_QUEUED;
 }
 
-static const char *text_at(const struct bq_result *r, size_t row, const char *column)
-{
-    const char *text = bq_result_text(r, row, column);
-    return text ? text : "";
-}
-
 static void read_status(const struct bq_result *r, size_t row, struct slice_status *ret)
 {
     *ret = (struct slice_status){
@@ -128,16 +122,16 @@ static void read_status(const struct bq_result *r, size_t row, struct slice_stat
         .from_us = bq_result_int(r, row, "window_from", 0),
         .to_us = bq_result_int(r, row, "window_to", 0),
         .requests = bq_result_int(r, row, "requests_expected", 0),
-        .state = state_of(text_at(r, row, "state")),
+        .state = state_of(bq_result_string(r, row, "state")),
         .records = bq_result_int(r, row, "records", 0),
         .start_us = bq_result_int(r, row, "start_time", 0),
         .end_us = bq_result_int(r, row, "end_time", 0),
     };
-    snprintf(ret->entity, sizeof ret->entity, "%s", text_at(r, row, "entity_type"));
-    snprintf(ret->run_id, sizeof ret->run_id, "%s", text_at(r, row, "run_id"));
+    snprintf(ret->entity, sizeof ret->entity, "%s", bq_result_string(r, row, "entity_type"));
+    snprintf(ret->run_id, sizeof ret->run_id, "%s", bq_result_string(r, row, "run_id"));
     if (ret->state == SLICE_RETRYING || ret->state == SLICE_REJECTED) {
-        snprintf(ret->error_code, sizeof ret->error_code, "%s", text_at(r, row, "error_code"));
-        snprintf(ret->error_message, sizeof ret->error_message, "%s", text_at(r, row, "error_message"));
+        snprintf(ret->error_code, sizeof ret->error_code, "%s", bq_result_string(r, row, "error_code"));
+        snprintf(ret->error_message, sizeof ret->error_message, "%s", bq_result_string(r, row, "error_message"));
     }
 }
 

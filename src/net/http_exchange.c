@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "http_exchange.h"
+#include "net/url.h"
 
 /* ---- Request ---------------------------------------------------------------------------------------------------- */
 
@@ -23,38 +24,11 @@ void http_pairs_add(struct http_exchange *x, struct http_pairs *pairs, const cha
     pairs->end = &pair->next;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* Percent-decoding into the arena; NULL for a broken escape or a NUL byte. */
+/* Into the arena; NULL when the text is not well-formed. */
 static const char *decode(struct arena *arena, struct slice s, bool plus_is_space)
 {
     char *out = arena_alloc(arena, s.len + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c == '%') {
-            int high = s.len - i > 2 ? hex_value(s.ptr[i + 1]) : -1;
-            int low = high >= 0 ? hex_value(s.ptr[i + 2]) : -1;
-            if (low < 0)
-                return NULL;
-            c = (char)(high << 4 | low);
-            i += 2;
-        } else if (c == '+' && plus_is_space) {
-            c = ' ';
-        }
-        if (c == '\0')
-            return NULL;
-        out[n++] = c;
-    }
-    out[n] = '\0';
-    return out;
+    return url_decode(s, plus_is_space, out, s.len + 1) ? out : NULL;
 }
 
 static bool parse_query(struct http_exchange *x, struct slice query)
@@ -78,6 +52,7 @@ struct http_exchange *http_exchange_new(struct http_server *server, const char *
     struct http_exchange *x = xcalloc(1, sizeof *x);
     x->server = server;
     x->arena = arena_new(4096);
+    x->target = arena_strdup(x->arena, slice_str(uri));
     struct slice query = slice_str(uri);
     struct slice path = slice_cut(&query, '?');
     x->raw_path = arena_strdup(x->arena, path);
@@ -93,6 +68,9 @@ void http_exchange_free(struct http_exchange *x)
         return;
     buf_release(&x->body);
     buf_release(&x->reply.body);
+    if (x->cancel)
+        cancel_free(x->cancel);
+    http_peer_unref(x->peer);
     arena_free(x->arena);
     free(x);
 }
@@ -101,6 +79,8 @@ static enum MHD_Result take_header(void *user, enum MHD_ValueKind kind, const ch
 {
     struct http_exchange *x = user;
     (void)kind;
+    value = value ? value : "";
+    x->header_bytes += strlen(name) + strlen(value);
     http_pairs_add(x, &x->headers, arena_strdup(x->arena, slice_str(name)), arena_strdup(x->arena, slice_str(value)));
     return MHD_YES;
 }
@@ -127,6 +107,13 @@ void http_exchange_take_request(struct http_exchange *x, struct MHD_Connection *
     MHD_get_connection_values(connection, MHD_HEADER_KIND, take_header, x);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     x->peer_is_loopback = info && info->client_addr && is_loopback(info->client_addr);
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    x->peer = http_peer_ref(info ? info->socket_context : NULL);
+}
+
+const char *http_exchange_target(const struct http_exchange *x)
+{
+    return x->target;
 }
 
 const char *http_exchange_method(const struct http_exchange *x)
@@ -175,6 +162,15 @@ struct slice http_exchange_body(const struct http_exchange *x)
 bool http_exchange_peer_is_loopback(const struct http_exchange *x)
 {
     return x->peer_is_loopback;
+}
+
+struct cancel *http_exchange_cancel(struct http_exchange *x, int64_t limit_ms)
+{
+    if (!x->cancel)
+        x->cancel = cancel_new(NULL);
+    http_peer_unwatch(x->peer);
+    http_peer_watch(x->peer, x->cancel, limit_ms);
+    return x->cancel;
 }
 
 /* ---- Reply ------------------------------------------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #include <microhttpd.h>
 
 #include "base/arena.h"
+#include "http_watch.h"
 #include "net/http_server.h"
 
 struct http_pair {
@@ -35,16 +36,20 @@ enum http_exchange_state {
 struct http_exchange {
     struct http_server *server;
     struct MHD_Connection *connection;
+    struct http_peer *peer;
+    struct cancel *cancel; /* made when a handler asks for it */
     struct http_exchange *queue_next;
     struct http_exchange *prev, *next; /* active list: QUEUED and RUNNING */
     enum http_exchange_state state;    /* under the server's mutex once QUEUED */
 
     struct arena *arena; /* all text below */
     const char *method;
+    const char *target;
     const char *raw_path;
     const char *path; /* NULL: the URL is not well-formed */
     struct http_pairs query;
     struct http_pairs headers;
+    size_t header_bytes;
     struct buf body;
     bool too_large;
     size_t dropped_bytes; /* of a body that is too large */

@@ -54,6 +54,9 @@ struct settings {
     int64_t lookback_days, overlap_s, worker_concurrency, max_concurrent_requests, max_retries, quarantine_percent;
     int64_t port, log_progress_s, worker_port;
     const char *log_level, *worker_bind;
+    const char *api_bind;
+    struct secret *api_token;
+    bool api_allow_unauthenticated;
     /* From config.json's lists */
     struct tenant_settings *tenants;
     size_t tenant_count;

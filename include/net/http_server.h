@@ -59,9 +59,10 @@ const char *http_exchange_header(const struct http_exchange *x, const char *name
 struct slice http_exchange_body(const struct http_exchange *x);
 bool http_exchange_peer_is_loopback(const struct http_exchange *x);
 
-/* Set when the client goes away (or only ends its own sending), when the server stops, or after limit_ms (real time, 0 = none); looked at
- * a few times a second. A later call changes the limit. Borrowed: lives as long as the exchange; for a handler that waits. */
-struct cancel *http_exchange_cancel(struct http_exchange *x, int64_t limit_ms);
+/* For a handler that takes long: set when the server stops, after limit_ms (real time, 0 = none) and, with heed_hangup, when the client
+ * goes away; looked at a few times a second. A client that only ends its own sending looks the same as one that is gone: heed_hangup is
+ * for those who then answer at once with what there is. A later call changes both. Borrowed: lives as long as the exchange. */
+struct cancel *http_exchange_cancel(struct http_exchange *x, int64_t limit_ms, bool heed_hangup);
 
 void http_exchange_add_header(struct http_exchange *x, const char *name, const char *value);
 /* Exactly one of these per request; a handler that calls none answers 500. `body` is copied. */

@@ -26,6 +26,9 @@ bool operate_status(struct services *services, int64_t tenant, const char *entit
 /* The newest `limit` runs of an entity (NULL = all), newest first. */
 bool operate_runs(struct services *services, int64_t tenant, const char *entity, int64_t limit, struct bq_result *ret,
                   struct cancel *cancel, struct error *err) MUST_CHECK;
+/* One run by its id; no row: unknown. Skipped ones too, which operate_runs leaves out. */
+bool operate_run(struct services *services, int64_t tenant, const char *run_id, struct bq_result *ret,
+                 struct cancel *cancel, struct error *err) MUST_CHECK;
 /* tenant_id, entity_type, last_sync_time. */
 bool operate_last_sync(struct services *services, int64_t tenant, const char *entity, struct bq_result *ret,
                        struct cancel *cancel, struct error *err) MUST_CHECK;

@@ -8,6 +8,7 @@
 void table_print(struct buf *out, const struct bq_result *result);
 /* One JSON array of objects; integers as numbers, times as RFC 3339 text, NULL as null. */
 void table_json(struct buf *out, const struct bq_result *result);
+void table_json_row(struct buf *out, const struct bq_result *result, size_t row); /* one of these objects */
 
 /* A table made by hand, for what no statement answers: columns first, then rows of as many texts (NULL = NULL), in the form that REST gives
  * them. Release with bq_result_release. */

@@ -50,6 +50,9 @@ struct pubsub_subscription_options {
 bool pubsub_ensure_subscription(struct pubsub_client *client, const char *subscription,
                                 const struct pubsub_subscription_options *options, bool *ret_created,
                                 char **ret_difference, struct error *err) MUST_CHECK;
+/* One short look, for readiness: timeout_ms in all, no retries beyond it. */
+bool pubsub_topic_exists(struct pubsub_client *client, const char *topic, int64_t timeout_ms, bool *ret,
+                         struct cancel *cancel, struct error *err) MUST_CHECK;
 bool pubsub_subscription_exists(struct pubsub_client *client, const char *subscription, bool *ret,
                                 struct error *err) MUST_CHECK;
 

@@ -240,8 +240,8 @@ out:
     return ok;
 }
 
-bool bq_table_get(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
-                  struct error *err)
+static bool get_table(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
+                      struct cancel *cancel, struct error *err)
 {
     struct buf path = BUF_INIT;
     char *what = xasprintf("read table '%s.%s'", dataset, table);
@@ -251,10 +251,27 @@ bool bq_table_get(struct bq_client *client, const char *dataset, const char *tab
     buf_append_url_escaped(&path, slice_str(dataset));
     buf_append_str(&path, "/tables/");
     buf_append_url_escaped(&path, slice_str(table));
-    bool ok = bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404}, NULL, &status, &answer, err);
+    bool ok = bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404}, cancel, &status, &answer, err);
     if (ok)
         *ret = answer;
     free(what);
     buf_release(&path);
     return ok;
+}
+
+bool bq_table_get(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
+                  struct error *err)
+{
+    return get_table(client, dataset, table, ret, NULL, err);
+}
+
+bool bq_table_exists(struct bq_client *client, const char *dataset, const char *table, bool *ret, struct cancel *cancel,
+                     struct error *err)
+{
+    struct json_object *resource = NULL;
+    if (!get_table(client, dataset, table, &resource, cancel, err))
+        return false;
+    *ret = resource != NULL;
+    json_object_put(resource);
+    return true;
 }

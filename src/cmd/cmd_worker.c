@@ -1,11 +1,8 @@
 #include <malloc.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "command.h"
+#include "signals.h"
 #include "worker/worker.h"
 
 enum {
@@ -15,48 +12,6 @@ enum {
 };
 
 static const struct log_context main_log = {.context = "v2-ingestor:main"};
-
-struct signals {
-    sigset_t set;
-    struct cancel *shutdown;
-    pthread_t thread;
-};
-
-/* The first signal asks for an orderly end, the second one ends at once. SIGUSR2 is our own: the command is over. */
-static void *wait_for_signals(void *user)
-{
-    struct signals *signals = user;
-    int got = 0;
-    for (int terms = 0; sigwait(&signals->set, &got) == 0;) {
-        if (got == SIGUSR2)
-            break;
-        if (terms++ > 0)
-            _exit(EXIT_FAILED);
-        log_info(&main_log, LOG_MSG("Shutdown asked for; unfinished work is given back"),
-                 LOG_STR("signal", strsignal(got)));
-        cancel_set(signals->shutdown, "shutdown");
-    }
-    return NULL;
-}
-
-/* Before any other thread starts: all threads inherit the mask, and only this one takes signals. */
-static void catch_signals(struct signals *signals, struct cancel *shutdown)
-{
-    sigemptyset(&signals->set);
-    sigaddset(&signals->set, SIGTERM);
-    sigaddset(&signals->set, SIGINT);
-    sigaddset(&signals->set, SIGUSR2);
-    signals->shutdown = shutdown;
-    pthread_sigmask(SIG_BLOCK, &signals->set, NULL);
-    if (pthread_create(&signals->thread, NULL, wait_for_signals, signals) != 0)
-        BUG("cannot start a thread");
-}
-
-static void release_signals(struct signals *signals)
-{
-    pthread_kill(signals->thread, SIGUSR2);
-    pthread_join(signals->thread, NULL);
-}
 
 static enum exit_code exec(struct invocation *in)
 {
@@ -72,11 +27,11 @@ static enum exit_code exec(struct invocation *in)
     }
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
-    catch_signals(&signals, shutdown);
+    signals_catch(&signals, shutdown, "Shutdown asked for; unfinished work is given back");
     const struct worker_options options = {&services, shutdown, drain};
     bool ok = services_open(&services, &in->settings, in->command->needs, &err) && worker_run(&options, &totals, &err);
     services_close(&services);
-    release_signals(&signals);
+    signals_release(&signals);
     cancel_free(shutdown);
     if (!ok)
         return command_failed(in, &err);

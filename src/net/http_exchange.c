@@ -164,12 +164,12 @@ bool http_exchange_peer_is_loopback(const struct http_exchange *x)
     return x->peer_is_loopback;
 }
 
-struct cancel *http_exchange_cancel(struct http_exchange *x, int64_t limit_ms)
+struct cancel *http_exchange_cancel(struct http_exchange *x, int64_t limit_ms, bool heed_hangup)
 {
     if (!x->cancel)
         x->cancel = cancel_new(NULL);
     http_peer_unwatch(x->peer);
-    http_peer_watch(x->peer, x->cancel, limit_ms);
+    http_peer_watch(x->peer, x->cancel, limit_ms, heed_hangup);
     return x->cancel;
 }
 

@@ -17,7 +17,8 @@ struct http_peer { /* all but the reference count under the watch's lock */
     unsigned refs;
     int64_t due_ms; /* when the connection is cut; INT64_MAX = not */
     struct cancel *cancel;
-    int64_t limit_ms; /* when it is set; INT64_MAX = by the client only */
+    int64_t limit_ms; /* when it is set; INT64_MAX = never by time */
+    bool heed_hangup;
 };
 
 struct http_watch {
@@ -42,7 +43,6 @@ static int64_t after(int64_t ms)
     return ms > 0 ? real_ms() + ms : INT64_MAX;
 }
 
-/* A client that only ends its own sending looks the same as one that is gone: it gets what there is to say at once. */
 static bool has_hung_up(int fd)
 {
     struct pollfd look = {.fd = fd, .events = POLLRDHUP};
@@ -57,7 +57,7 @@ static void look_at(struct http_peer *peer, int64_t now)
     }
     if (!peer->cancel || cancel_is_set(peer->cancel))
         return;
-    if (has_hung_up(peer->fd))
+    if (peer->heed_hangup && has_hung_up(peer->fd))
         cancel_set(peer->cancel, "the client has gone");
     else if (now >= peer->limit_ms)
         cancel_set(peer->cancel, "the time is over");
@@ -205,7 +205,7 @@ void http_peer_idle(struct http_peer *peer)
         set_due(peer, after(peer->watch->next_ms));
 }
 
-void http_peer_watch(struct http_peer *peer, struct cancel *cancel, int64_t limit_ms)
+void http_peer_watch(struct http_peer *peer, struct cancel *cancel, int64_t limit_ms, bool heed_hangup)
 {
     if (!peer)
         return;
@@ -216,6 +216,7 @@ void http_peer_watch(struct http_peer *peer, struct cancel *cancel, int64_t limi
     } else {
         peer->cancel = cancel;
         peer->limit_ms = after(limit_ms);
+        peer->heed_hangup = heed_hangup;
         watch->watched++;
         pthread_cond_signal(&watch->changed);
     }

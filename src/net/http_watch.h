@@ -23,8 +23,8 @@ void http_peer_unref(struct http_peer *peer);
 void http_peer_closed(struct http_peer *peer); /* before the socket is closed */
 void http_peer_busy(struct http_peer *peer);   /* a handler has the request: no time is up */
 void http_peer_idle(struct http_peer *peer);   /* the time for the reply and the next request begins */
-/* Sets `cancel` when the client goes away, the server stops, or limit_ms (0 = none) is over; until http_peer_unwatch. */
-void http_peer_watch(struct http_peer *peer, struct cancel *cancel, int64_t limit_ms);
+/* Sets `cancel` when the server stops, limit_ms (0 = none) is over or, with heed_hangup, the client goes away; until http_peer_unwatch. */
+void http_peer_watch(struct http_peer *peer, struct cancel *cancel, int64_t limit_ms, bool heed_hangup);
 void http_peer_unwatch(struct http_peer *peer);
 
 #endif

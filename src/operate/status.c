@@ -25,6 +25,17 @@ static const char runs_sql[] =
     "WHERE (@tenant = 0 OR tenant_id = @tenant) AND (@entity = '' OR entity_type = @entity)\n"
     "ORDER BY start_time DESC, run_id\n"
     "LIMIT %lld";
+/* The events, not the view: a skipped run is told, too. */
+static const char run_sql[] =
+    "SELECT run_id, task_id, tenant_id, entity_type, mode, status, verdict, start_time, end_time, duration_ms, "
+    "records_fetched,\n"
+    "  records_inserted, records_quarantined, rows_changed, requests, bytes_billed, delivery_attempt, frame_to, "
+    "watermark,\n"
+    "  error_message, error_code\n"
+    "FROM `%s.%s.ingestion_log_events`\n"
+    "WHERE run_id = @run AND (@tenant = 0 OR tenant_id = @tenant)\n"
+    "ORDER BY IF(status = 'running', 1, 0), event_time DESC\n"
+    "LIMIT 1";
 static const char last_sync_sql[] =
     "SELECT tenant_id, entity_type, last_sync_time\n"
     "FROM `%s.%s.sync_state`\n"
@@ -60,13 +71,18 @@ static char *runs_text(const struct settings *s, int64_t limit)
     return xasprintf(runs_sql, s->bq_project, s->bq_dataset_logs, (long long)limit);
 }
 
+static char *run_text(const struct settings *s)
+{
+    return xasprintf(run_sql, s->bq_project, s->bq_dataset_logs);
+}
+
 static char *last_sync_text(const struct settings *s)
 {
     return xasprintf(last_sync_sql, s->bq_project, s->bq_dataset_logs);
 }
 
-static bool run_text(struct services *v, char *sql, int64_t tenant, const char *entity, struct bq_result *ret,
-                     struct cancel *cancel, struct error *err)
+static bool send_text(struct services *v, char *sql, int64_t tenant, const char *entity, struct bq_result *ret,
+                      struct cancel *cancel, struct error *err)
 {
     bool ok = run_query(v, sql, tenant, entity, ret, cancel, err);
     free(sql);
@@ -76,26 +92,40 @@ static bool run_text(struct services *v, char *sql, int64_t tenant, const char *
 bool operate_status(struct services *v, int64_t tenant, const char *entity, struct bq_result *ret,
                     struct cancel *cancel, struct error *err)
 {
-    return run_text(v, status_text(v->settings), tenant, entity, ret, cancel, err);
+    return send_text(v, status_text(v->settings), tenant, entity, ret, cancel, err);
 }
 
 bool operate_runs(struct services *v, int64_t tenant, const char *entity, int64_t limit, struct bq_result *ret,
                   struct cancel *cancel, struct error *err)
 {
-    return run_text(v, runs_text(v->settings, limit), tenant, entity, ret, cancel, err);
+    return send_text(v, runs_text(v->settings, limit), tenant, entity, ret, cancel, err);
+}
+
+bool operate_run(struct services *v, int64_t tenant, const char *run_id, struct bq_result *ret, struct cancel *cancel,
+                 struct error *err)
+{
+    const struct bq_param params[] = {
+        {.name = "tenant", .type = BQ_PARAM_INT64, .number = tenant},
+        {.name = "run", .type = BQ_PARAM_STRING, .string = run_id},
+    };
+    char *sql = run_text(v->settings);
+    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2};
+    bool ok = bq_query_run(v->bigquery, &query, ret, cancel, err);
+    free(sql);
+    return ok;
 }
 
 bool operate_last_sync(struct services *v, int64_t tenant, const char *entity, struct bq_result *ret,
                        struct cancel *cancel, struct error *err)
 {
-    return run_text(v, last_sync_text(v->settings), tenant, entity, ret, cancel, err);
+    return send_text(v, last_sync_text(v->settings), tenant, entity, ret, cancel, err);
 }
 
 void operate_each_sql(const struct settings *s, void (*fn)(void *user, const char *name, const char *sql), void *user)
 {
-    char *texts[] = {status_text(s), runs_text(s, 10), last_sync_text(s), tasks_look_sql(s), due_sql(s)};
-    static const char *const names[] = {"operate status", "operate runs", "operate last-sync", "operate tasks",
-                                        "dispatch due"};
+    char *texts[] = {status_text(s), runs_text(s, 10), last_sync_text(s), tasks_look_sql(s), due_sql(s), run_text(s)};
+    static const char *const names[] = {"operate status", "operate runs", "operate last-sync",
+                                        "operate tasks",  "dispatch due", "operate run"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         fn(user, names[i], texts[i]);
         free(texts[i]);

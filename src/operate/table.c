@@ -127,19 +127,25 @@ static void put_json_cell(struct buf *out, const struct bq_result *r, size_t row
         buf_append_json_string(out, slice_str(text));
 }
 
+void table_json_row(struct buf *out, const struct bq_result *r, size_t row)
+{
+    buf_append_char(out, '{');
+    for (size_t c = 0; c < r->column_count; c++) {
+        if (c)
+            buf_append_char(out, ',');
+        buf_append_json_string(out, slice_str(r->columns[c]));
+        buf_append_char(out, ':');
+        put_json_cell(out, r, row, c);
+    }
+    buf_append_char(out, '}');
+}
+
 void table_json(struct buf *out, const struct bq_result *r)
 {
     buf_append_char(out, '[');
     for (size_t row = 0; row < r->row_count; row++) {
-        buf_append_str(out, row ? ",\n {" : "\n {");
-        for (size_t c = 0; c < r->column_count; c++) {
-            if (c)
-                buf_append_char(out, ',');
-            buf_append_json_string(out, slice_str(r->columns[c]));
-            buf_append_char(out, ':');
-            put_json_cell(out, r, row, c);
-        }
-        buf_append_char(out, '}');
+        buf_append_str(out, row ? ",\n " : "\n ");
+        table_json_row(out, r, row);
     }
     buf_append_str(out, "\n]\n");
 }

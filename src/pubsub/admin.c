@@ -54,6 +54,32 @@ bool pubsub_ensure_topic(struct pubsub_client *client, const char *topic, bool *
     return true;
 }
 
+bool pubsub_topic_exists(struct pubsub_client *client, const char *topic, int64_t timeout_ms, bool *ret,
+                         struct cancel *cancel, struct error *err)
+{
+    Google__Pubsub__V1__GetTopicRequest get;
+    google__pubsub__v1__get_topic_request__init(&get);
+    struct error why = ERROR_INIT;
+    get.topic = pubsub_topic_name(client, topic);
+    struct pubsub_call call = {.method = "/google.pubsub.v1.Publisher/GetTopic",
+                               .routing_key = "topic",
+                               .resource = get.topic,
+                               .request = &get.base,
+                               .reply_type = &google__pubsub__v1__topic__descriptor,
+                               .timeout_ms = timeout_ms,
+                               .until_ms = PUBSUB_ONE_TRY,
+                               .cancel = cancel};
+    bool found = pubsub_call(client, &call, NULL, &why);
+    free(get.topic);
+    if (!found && !status_is(&why, STATUS_NOT_FOUND)) {
+        if (err)
+            *err = why;
+        return error_prefix(err, "topic \"%s\"", topic);
+    }
+    *ret = found;
+    return true;
+}
+
 static bool get_subscription(struct pubsub_client *client, char *name, wire_subscription **ret, struct error *err)
 {
     Google__Pubsub__V1__GetSubscriptionRequest get;

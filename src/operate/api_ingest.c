@@ -222,10 +222,10 @@ static void fail_publish(struct batch *b, const struct error *err)
 {
     struct error why = *err;
     bool may_pass = error_may_retry(err) || err->class == ERROR_CANCELLED;
-    if (why.class == ERROR_CANCELLED)
+    if (cancel_is_set(b->call->api->stop))
+        error_set(&why, ERROR_RETRY, "stopping", "the server is stopping");
+    else if (why.class == ERROR_CANCELLED)
         error_set(&why, ERROR_RETRY, "timeout", "Pub/Sub has not answered within %d s", API_PUBLISH_MS / 1000);
-    if (strcmp(why.code, "") == 0)
-        snprintf(why.code, sizeof why.code, "publish");
     error_prefix(&why, "could not publish");
     api_fail(b->call, may_pass ? 503 : 502, &why);
     if (may_pass)

@@ -158,11 +158,10 @@ static void put_tasks(struct buf *out, const char *id, const struct task_status 
     buf_append_str(out, "]}");
 }
 
-static void unknown(struct api_call *call, const char *what)
+static void unknown(struct api_call *call, const char *what, const char *where)
 {
     struct error err = ERROR_INIT;
-    error_set(&err, ERROR_PERMANENT, "not_found", "%s \"%.*s\" in the run log of the last %d days", what,
-              API_NAME_SIZE - 1, call->request.name, API_TASK_DAYS);
+    error_set(&err, ERROR_PERMANENT, "not_found", "%s \"%s\"%s", what, call->request.name, where);
     api_fail(call, 404, &err);
 }
 
@@ -179,7 +178,8 @@ static void answer_task(struct api_call *call, struct api_tasks *tasks, bool kno
     else if (!known && count > 0)
         put_tasks(&call->body, id, found, count);
     else
-        unknown(call, "no run has begun for a task");
+        unknown(call, "no run has begun in the last 31 days for a task",
+                "; one that waits in the queue is not seen before");
 }
 
 void api_task(struct api_call *call)
@@ -212,7 +212,7 @@ void api_run(struct api_call *call)
                      http_exchange_cancel(call->x, API_ASK_MS, false), &err))
         api_fail_upstream(call, &err);
     else if (result.row_count == 0)
-        unknown(call, "there is no run");
+        unknown(call, "there is no run", " in the run log");
     else
         table_json_row(&call->body, &result, 0);
     bq_result_release(&result);

@@ -316,10 +316,255 @@ static void test_port_in_use_and_bad_address(void **state)
     assert_string_equal(err.message, "cannot listen on \"localhost:1\": not an IP address");
 }
 
+/* ---- Clients that are slow or gone, lanes, refusals -------------------------------------------------------------- */
+
+enum { LANE_SLOW = 1, TARGET_MAX = 200, HEADER_MAX = 2000 };
+
+struct watching {
+    struct http_server *server;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    int inside, ended;
+    char reason[64]; /* why the last /wait ended */
+};
+
+static void tell(struct watching *w, int *counter)
+{
+    pthread_mutex_lock(&w->mutex);
+    ++*counter;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static void wait_count(struct watching *w, const int *counter, int count)
+{
+    pthread_mutex_lock(&w->mutex);
+    while (*counter < count)
+        pthread_cond_wait(&w->changed, &w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+/* /wait?limit=MS&heed=1 sleeps until cancelled; everything else answers at once. */
+static void handle_watching(void *user, struct http_exchange *x)
+{
+    struct watching *w = user;
+    const char *limit = http_exchange_query(x, "limit");
+    int64_t limit_ms = 0;
+    if (strcmp(http_exchange_path(x), "/wait") == 0) {
+        struct error err = ERROR_INIT;
+        if (limit)
+            (void)!slice_to_int64(slice_str(limit), &limit_ms);
+        struct cancel *cancel = http_exchange_cancel(x, limit_ms, http_exchange_query(x, "heed") != NULL);
+        tell(w, &w->inside);
+        while (cancel_sleep_ms(cancel, 1000))
+            ;
+        assert_false(cancel_check(cancel, &err));
+        snprintf(w->reason, sizeof w->reason, "%.60s", err.message);
+        tell(w, &w->ended);
+    }
+    http_exchange_reply(x, 200, "text/plain", SLICE_LIT("ok"));
+}
+
+static size_t lane_of_watching(void *user, const struct http_exchange *x)
+{
+    (void)user;
+    return strcmp(http_exchange_path(x), "/wait") == 0 ? LANE_SLOW : 0;
+}
+
+static void refuse_watching(void *user, struct http_exchange *x, int status, const char *why)
+{
+    (void)user;
+    char text[128];
+    int len = snprintf(text, sizeof text, "{\"why\":\"%s\"}", why);
+    http_exchange_reply(x, status, "application/json", slice_of(text, (size_t)len));
+}
+
+static int set_up_watching(void **state)
+{
+    struct watching *w = xcalloc(1, sizeof *w);
+    struct http_server_options options = {.handler_threads = 1,
+                                          .further_lanes = {SLOW_CALLS},
+                                          .lane_of = lane_of_watching,
+                                          .max_target_bytes = TARGET_MAX,
+                                          .max_header_bytes = HEADER_MAX,
+                                          .max_body_bytes = MAX_BODY,
+                                          .first_request_s = 1,
+                                          .next_request_s = 2,
+                                          .handler = handle_watching,
+                                          .refuse = refuse_watching,
+                                          .user = w};
+    struct error err = ERROR_INIT;
+    pthread_mutex_init(&w->mutex, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    w->server = http_server_start(&options, &err);
+    assert_non_null(w->server);
+    *state = w;
+    return 0;
+}
+
+static int tear_down_watching(void **state)
+{
+    struct watching *w = *state;
+    http_server_stop(w->server, 1000);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->mutex);
+    free(w);
+    return 0;
+}
+
+static int connect_to(const struct watching *w)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(http_server_port(w->server))};
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&in, sizeof in), 0);
+    return fd;
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* What comes until the server closes, or until `until` has come. */
+static void hear(int fd, const char *until, struct buf *out)
+{
+    char piece[4096];
+    ssize_t n;
+    while (!(until && strstr(buf_cstr(out), until)) && (n = recv(fd, piece, sizeof piece, 0)) > 0)
+        buf_append(out, piece, (size_t)n);
+}
+
+static void ask(const struct watching *w, const char *target, const char *headers, struct buf *out)
+{
+    int fd = connect_to(w);
+    char *text = xasprintf("GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s\r\n", target, headers);
+    say(fd, text);
+    hear(fd, NULL, out);
+    free(text);
+    close(fd);
+}
+
+static void test_a_full_lane_stops_no_other(void **state)
+{
+    struct watching *w = *state;
+    int fds[SLOW_CALLS + 2];
+    size_t count = sizeof fds / sizeof fds[0];
+    struct buf answer = BUF_INIT;
+    for (size_t i = 0; i < count; i++) {
+        fds[i] = connect_to(w);
+        say(fds[i], "GET /wait?limit=600000 HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    wait_count(w, &w->inside, SLOW_CALLS);
+    ask(w, "/quick", "", &answer);
+    assert_non_null(strstr(buf_cstr(&answer), " 200 "));
+    assert_int_equal(w->inside, SLOW_CALLS);
+    buf_release(&answer);
+    http_server_stop(w->server, 1000); /* and the stop ends what waits */
+    w->server = NULL;
+    assert_string_equal(w->reason, "cancelled: the server is stopping");
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+static void test_a_gone_client_and_a_limit_end_the_wait(void **state)
+{
+    struct watching *w = *state;
+    int fd = connect_to(w);
+    say(fd, "GET /wait?heed=1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_count(w, &w->inside, 1);
+    close(fd);
+    wait_count(w, &w->ended, 1);
+    assert_string_equal(w->reason, "cancelled: the client has gone");
+    /* one that only ends its own sending gets its answer at once */
+    struct buf answer = BUF_INIT;
+    fd = connect_to(w);
+    say(fd, "GET /wait?heed=1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_count(w, &w->inside, 2);
+    shutdown(fd, SHUT_WR);
+    hear(fd, "ok", &answer);
+    assert_non_null(strstr(buf_cstr(&answer), " 200 "));
+    close(fd);
+    buf_clear(&answer);
+    ask(w, "/wait?limit=100", "", &answer);
+    assert_non_null(strstr(buf_cstr(&answer), " 200 "));
+    wait_count(w, &w->ended, 3);
+    assert_string_equal(w->reason, "cancelled: the time is over");
+    buf_release(&answer);
+}
+
+/* A byte now and then keeps MHD's own time-out away for ever; the test ends only because the server cuts. */
+static void test_slow_requests_are_cut(void **state)
+{
+    struct watching *w = *state;
+    struct buf answer = BUF_INIT;
+    char byte = 'a';
+    int fd = connect_to(w);
+    say(fd, "GET /quick HTTP/1.1\r\nX-Slow: ");
+    while (send(fd, &byte, 1, MSG_NOSIGNAL) == 1)
+        usleep(50000);
+    close(fd);
+    fd = connect_to(w); /* nothing at all */
+    hear(fd, NULL, &answer);
+    close(fd);
+    fd = connect_to(w); /* a whole request, then a slow one */
+    say(fd, "GET /quick HTTP/1.1\r\nHost: h\r\n\r\n");
+    hear(fd, "ok", &answer);
+    say(fd, "GET /quick HTTP/1.1\r\nX-Slow: ");
+    while (send(fd, &byte, 1, MSG_NOSIGNAL) == 1)
+        usleep(50000);
+    close(fd);
+    buf_release(&answer);
+}
+
+static void test_a_long_wait_is_not_a_slow_request(void **state)
+{
+    struct watching *w = *state;
+    struct buf answer = BUF_INIT;
+    ask(w, "/wait?limit=3000", "", &answer); /* longer than either bound on requests */
+    assert_non_null(strstr(buf_cstr(&answer), " 200 "));
+    buf_release(&answer);
+}
+
+static void test_own_bounds_and_refusals(void **state)
+{
+    static const struct {
+        size_t target_bytes, header_bytes;
+        const char *want;
+    } cases[] = {
+        {TARGET_MAX, 10, " 200 "}, {TARGET_MAX + 1, 10, " 414 "}, {3, HEADER_MAX - 40, " 200 "},
+        {3, HEADER_MAX, " 431 "},  {3, 15000, " 431 "},
+    };
+    struct watching *w = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf answer = BUF_INIT, target = BUF_INIT, headers = BUF_INIT;
+        buf_append_char(&target, '/');
+        while (target.len < cases[i].target_bytes)
+            buf_append_char(&target, 'x');
+        buf_append_str(&headers, "X-Big: ");
+        for (size_t k = 0; k < cases[i].header_bytes; k++)
+            buf_append_char(&headers, 'x');
+        buf_append_str(&headers, "\r\n");
+        ask(w, buf_cstr(&target), buf_cstr(&headers), &answer);
+        if (!strstr(buf_cstr(&answer), cases[i].want))
+            fail_msg("case %zu: %s", i, buf_cstr(&answer));
+        if (!strstr(cases[i].want, "200"))
+            assert_non_null(strstr(buf_cstr(&answer), "{\"why\":\"the "));
+        buf_release(&answer);
+        buf_release(&target);
+        buf_release(&headers);
+    }
+    struct buf answer = BUF_INIT;
+    ask(w, "/%zz", "", &answer);
+    assert_non_null(strstr(buf_cstr(&answer), "{\"why\":\"the URL is not well-formed\"}"));
+    buf_release(&answer);
+}
+
 int main(void)
 {
     http_global_init();
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+#define WATCH(fn) cmocka_unit_test_setup_teardown(fn, set_up_watching, tear_down_watching)
     const struct CMUnitTest tests[] = {
         CASE(test_request_is_seen_whole),
         CASE(test_statuses_made_by_the_server),
@@ -329,6 +574,11 @@ int main(void)
         CASE(test_stop_lets_requests_finish),
         CASE(test_stop_without_grace_cuts_connections),
         CASE(test_port_in_use_and_bad_address),
+        WATCH(test_a_full_lane_stops_no_other),
+        WATCH(test_a_gone_client_and_a_limit_end_the_wait),
+        WATCH(test_slow_requests_are_cut),
+        WATCH(test_a_long_wait_is_not_a_slow_request),
+        WATCH(test_own_bounds_and_refusals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     http_global_release();

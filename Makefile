@@ -112,16 +112,18 @@ FUZZ_SRC := $(wildcard test/fuzz/fuzz_*.c)
 FUZZ_REPLAY := $(FUZZ_SRC:%.c=$(B)/%)
 FUZZ_BIN := $(FUZZ_SRC:test/fuzz/%.c=$(B)/libfuzzer/%)
 FUZZ_LAYERS := base record
+# Parsers of later layers that need nothing else of theirs.
+FUZZ_MORE := src/net/url.c src/operate/api_request.c
 FUZZ_SECONDS ?= 60
-$(B)/test/fuzz/%.o: CPPFLAGS += -DFUZZ_REPLAY
-$(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(SANITIZE_O) $(call libs_upto,record)
+$(B)/test/fuzz/%.o: CPPFLAGS += -DFUZZ_REPLAY -Isrc/operate
+$(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(SANITIZE_O) $(FUZZ_MORE:%.c=$(B)/%.o) $(call libs_upto,record)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/libfuzzer/%: test/fuzz/%.c $(foreach l,$(FUZZ_LAYERS),$(call src_of,$(l)))
+$(B)/libfuzzer/%: test/fuzz/%.c $(foreach l,$(FUZZ_LAYERS),$(call src_of,$(l))) $(FUZZ_MORE)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)clang -std=c11 $(CPPFLAGS) $(foreach l,$(FUZZ_LAYERS),-Isrc/$(l)) -Itest/fuzz -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ -ljson-c -lxxhash -lm -pthread
+	$(Q)clang -std=c11 $(CPPFLAGS) $(foreach l,$(FUZZ_LAYERS),-Isrc/$(l)) -Isrc/operate -Itest/fuzz -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ -ljson-c -lxxhash -lm -pthread
 .PHONY: fuzz replay
 fuzz: $(FUZZ_BIN) ## fuzz every parser of foreign bytes, FUZZ_SECONDS=60 each (needs clang)
 	@for bin in $(FUZZ_BIN); do name=$$(basename $$bin); mkdir -p $(B)/corpus/$$name; \

@@ -9,8 +9,11 @@
 
 #include "api_internal.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 enum { LOGGED_IDS = 10 };
+
+static const struct log_context ingest_log = {.context = "v2-ingestor:api"};
 
 struct batch { /* one request's tasks, and how far they have come */
     struct api_call *call;
@@ -41,8 +44,10 @@ static bool publish(struct batch *b, size_t end, struct error *err)
         buf_release(&texts[i]);
     free(texts);
     free(messages);
-    if (ok)
+    if (ok) {
         b->published = end;
+        log_debug(&ingest_log, LOG_MSG("Tasks published"), LOG_STR("taskId", b->id), LOG_INT("tasks", count));
+    }
     return ok;
 }
 

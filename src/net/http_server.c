@@ -127,7 +127,7 @@ static struct http_exchange *dequeue(struct lane *lane)
 static void finish(struct http_server *server, struct http_exchange *x)
 {
     http_peer_unwatch(x->peer);
-    http_peer_idle(x->peer);
+    http_peer_replying(x->peer);
     pthread_mutex_lock(&server->mutex);
     bool abandoned = x->state == HTTP_ABANDONED;
     if (!abandoned) {

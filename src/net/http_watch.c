@@ -10,11 +10,15 @@
 
 enum { LOOK_MS = 200 };
 
+enum peer_state { PEER_READING /* a request, or waiting for one */, PEER_BUSY, PEER_REPLYING };
+
 struct http_peer { /* all but the reference count under the watch's lock */
     struct http_watch *watch;
     struct http_peer *prev, *next;
     int fd; /* -1: closed */
     unsigned refs;
+    enum peer_state state;
+    bool ended;     /* at the last look: no byte can follow those that MHD has still to read */
     int64_t due_ms; /* when the connection is cut; INT64_MAX = not */
     struct cancel *cancel;
     int64_t limit_ms; /* when it is set; INT64_MAX = never by time */
@@ -49,9 +53,17 @@ static bool has_hung_up(int fd)
     return poll(&look, 1, 0) == 1 && look.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
+/* What the client sent before its end may not be read yet: it is cut at the second look. */
+static bool has_ended(struct http_peer *peer)
+{
+    bool ended = peer->ended;
+    peer->ended = peer->state == PEER_READING && peer->due_ms != INT64_MAX && has_hung_up(peer->fd);
+    return ended && peer->ended;
+}
+
 static void look_at(struct http_peer *peer, int64_t now)
 {
-    if (now >= peer->due_ms) {
+    if (now >= peer->due_ms || has_ended(peer)) {
         shutdown(peer->fd, SHUT_RDWR); /* MHD's thread sees it and closes */
         peer->due_ms = INT64_MAX;
     }
@@ -185,24 +197,30 @@ void http_peer_closed(struct http_peer *peer)
     http_peer_unref(peer);
 }
 
-static void set_due(struct http_peer *peer, int64_t due_ms)
+static void enter(struct http_peer *peer, enum peer_state state)
 {
     if (!peer)
         return;
     pthread_mutex_lock(&peer->watch->lock);
-    peer->due_ms = due_ms;
+    peer->state = state;
+    peer->ended = false;
+    peer->due_ms = state == PEER_BUSY ? INT64_MAX : after(peer->watch->next_ms);
     pthread_mutex_unlock(&peer->watch->lock);
 }
 
 void http_peer_busy(struct http_peer *peer)
 {
-    set_due(peer, INT64_MAX);
+    enter(peer, PEER_BUSY);
+}
+
+void http_peer_replying(struct http_peer *peer)
+{
+    enter(peer, PEER_REPLYING);
 }
 
 void http_peer_idle(struct http_peer *peer)
 {
-    if (peer)
-        set_due(peer, after(peer->watch->next_ms));
+    enter(peer, PEER_READING);
 }
 
 void http_peer_watch(struct http_peer *peer, struct cancel *cancel, int64_t limit_ms, bool heed_hangup)

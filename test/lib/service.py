@@ -62,7 +62,7 @@ class Service:
         finally:
             connection.close()
 
-    def connect(self, timeout=60):
+    def connect(self, timeout=30):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def send(self, target, method="GET"):

@@ -122,8 +122,8 @@ bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char
 bool bq_table_get(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
                   struct error *err) MUST_CHECK;
 /* Is there such a table or view? */
-bool bq_table_exists(struct bq_client *client, const char *dataset, const char *table, bool *ret,
-                     struct cancel *cancel, struct error *err) MUST_CHECK;
+bool bq_table_exists(struct bq_client *client, const char *dataset, const char *table, bool *ret, struct cancel *cancel,
+                     struct error *err) MUST_CHECK;
 
 /* Class, code and effect of a REST answer: status, reason of the body; pure. */
 bool bq_error(struct error *err, int http_status, struct slice body, const char *what);

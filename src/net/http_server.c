@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -156,15 +157,32 @@ static void *run_handlers(void *user)
 
 /* ---- MHD's thread ----------------------------------------------------------------------------------------------- */
 
+/* A client that vanished without a word is noticed, too: while a handler waits for minutes nothing is sent to it. */
+static void keep_alive(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } set[] = {
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 30},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},
+    };
+    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
+        (void)setsockopt(fd, set[i].level, set[i].name, &set[i].value, sizeof set[i].value);
+}
+
 static void on_connection(void *user, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *server = user;
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (code == MHD_CONNECTION_NOTIFY_STARTED && info)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED && info) {
+        keep_alive(info->connect_fd);
         *context = http_peer_new(server->watch, info->connect_fd);
-    else if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+    } else if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         http_peer_closed(*context);
+    }
 }
 
 static void *begin_request(void *user, const char *uri, struct MHD_Connection *connection)

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/timestamp.h"
 
+enum { GRPC_NOT_FOUND = 5 };
+
 static const struct log_context api_log = {.context = "v2-ingestor:api"};
 
 /* clang-format off */ /* One route a line reads as a table. HEAD only where nothing is published: what follows links must start nothing. */
@@ -78,16 +80,26 @@ void api_fail(struct api_call *call, int status, const struct error *err)
     buf_append_char(&call->body, '}');
 }
 
+void api_hint_init(struct error *err)
+{
+    const struct error plain = *err;
+    if (strcmp(plain.code, "notFound") == 0 || plain.status == GRPC_NOT_FOUND)
+        error_set(err, plain.class, plain.code, "%s; `st-ingestor init` makes what is missing", plain.message);
+}
+
 void api_fail_upstream(struct api_call *call, const struct error *err)
 {
     struct error why = *err;
     if (why.class == ERROR_CANCELLED) {
-        error_set(&why, ERROR_RETRY, "timeout", "Google has not answered within %d s", API_ASK_MS / 1000);
-        api_fail(call, cancel_is_set(call->api->stop) ? 503 : 504, &why);
+        bool stopping = cancel_is_set(call->api->stop);
+        if (stopping)
+            error_set(&why, ERROR_RETRY, "stopping", "the server is stopping");
+        else
+            error_set(&why, ERROR_RETRY, "timeout", "BigQuery has not answered within %d s", API_ASK_MS / 1000);
+        api_fail(call, stopping ? 503 : 504, &why);
         return;
     }
-    if (strcmp(why.code, "notFound") == 0)
-        error_set(&why, ERROR_PERMANENT, err->code, "%s; `st-ingestor init` makes what is missing", err->message);
+    api_hint_init(&why);
     api_fail(call, error_may_retry(err) ? 503 : 502, &why);
 }
 

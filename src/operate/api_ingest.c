@@ -232,6 +232,7 @@ static void fail_publish(struct batch *b, const struct error *err)
     else if (why.class == ERROR_CANCELLED)
         error_set(&why, ERROR_RETRY, "timeout", "Pub/Sub has not answered within %d s", API_PUBLISH_MS / 1000);
     error_prefix(&why, "could not publish");
+    api_hint_init(&why);
     api_fail(b->call, may_pass ? 503 : 502, &why);
     if (may_pass)
         http_exchange_add_header(b->call->x, "Retry-After", "10");

@@ -81,6 +81,7 @@ struct api_call { /* one request under way; on its handler's stack */
 void api_fail(struct api_call *call, int status, const struct error *err);
 /* An error of Pub/Sub or BigQuery: 504 when the time was over, 503 for what may pass, else 502. */
 void api_fail_upstream(struct api_call *call, const struct error *err);
+void api_hint_init(struct error *err); /* adds what to do to a "not found" of Google's */
 /* Answers with call->refusal. */
 void api_answer_refusal(struct api_call *call);
 const char *api_mode_name(const struct api_request *request);

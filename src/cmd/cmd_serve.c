@@ -1,5 +1,6 @@
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "command.h"
@@ -11,7 +12,19 @@ enum {
     FOREVER_MS = 86400 * 1000 /* of one sleep; it is repeated */
 };
 
+enum { DESCRIPTORS = 4096 }; /* of the API's connections and of those to Google, with room */
+
 static const struct log_context main_log = {.context = "v2-ingestor:main"};
+
+/* Many systems begin with 1,024, which the API's own connections may use up. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 static bool serve(struct invocation *in, struct services *services, struct cancel *shutdown, struct error *err)
 {
@@ -36,6 +49,7 @@ static enum exit_code exec(struct invocation *in)
         return usage_error(in, "unexpected argument '%s'", in->argv[0]);
     struct cancel *shutdown = cancel_new(NULL);
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+    raise_descriptor_limit();
     signals_catch(&signals, shutdown, "Shutdown asked for; waiting requests are answered with their task ids");
     bool ok = serve(in, &services, shutdown, &err);
     services_close(&services);

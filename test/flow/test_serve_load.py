@@ -1,4 +1,5 @@
 """The HTTP API under load and against clients that are slow, broken or hostile: no error, no leak, bounded memory, and others are served meanwhile."""
+import resource
 import selectors
 import socket
 import time
@@ -10,7 +11,7 @@ from stack import Stack
 REQUESTS, CONNECTIONS = 10000, 200
 TARGETS = ("/health", "/entities", "/health?tenant=1234567", "/ingest/nope", "/entities?x=1")
 WANTED = (200, 200, 200, 404, 400)
-SLOW = 300
+SLOW, PER_ADDRESS = 300, 768
 GROWTH_KIB = 2048  # of the resident set between two equal rounds: the allocator's own jitter is below 500
 SLOW_KIB = 300 * 33 + 2048  # so many connections with a full head each (32 KiB), and the same jitter
 FIRST_REQUEST_S, LATE_S = 10, 20
@@ -131,6 +132,23 @@ class Load(unittest.TestCase):
         self.assertLess(most, SLOW_KIB)
         for connection in slow:
             connection.close()
+
+    def test_one_address_cannot_take_all_connections(self):
+        """The service is started with fewer descriptors than it needs, as many systems do; it raises the limit itself."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        self.service = Service(self.stack, wrapper=("prlimit", "--nofile=600:4096"))
+        held = [self.service.connect() for _ in range(PER_ADDRESS + 100)]
+        for connection in held[:PER_ADDRESS]:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 ", connection.recv(4096))
+        for connection in held[PER_ADDRESS:]:
+            self.assertEqual(connection.recv(1), b"")
+        with socket.create_connection(("127.0.0.1", self.service.port), 30, ("127.0.0.2", 0)) as other:
+            other.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 ", other.recv(4096))
+        for connection in held:
+            connection.close()
+        self.service.process.kill()
 
     def talk(self, data):
         """All that comes back until the server closes; the client ends its own sending when `data` is out."""

@@ -45,9 +45,9 @@ class Reply:
 class Service:
     """Starts the service and waits until it listens."""
 
-    def __init__(self, stack, *options, env=None):
+    def __init__(self, stack, *options, env=None, wrapper=()):
         self.port = free_port()
-        self.process = stack.start("serve", "st-ingestor", "serve", *options, env={"PORT": str(self.port), "LOG_LEVEL": "debug", **(env or {})})
+        self.process = stack.start("serve", "st-ingestor", "serve", *options, env={"PORT": str(self.port), "LOG_LEVEL": "debug", **(env or {})}, wrapper=wrapper)
         deadline = time.monotonic() + START_S
         while "HTTP API is listening" not in self.process.log.read_text(errors="replace"):
             if self.process.poll() is not None or time.monotonic() > deadline:

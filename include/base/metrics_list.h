@@ -54,6 +54,7 @@ enum metric_unit { METRIC_ONE, METRIC_MILLI, METRIC_MICRO };
     X(RETRIES, COUNTER, ONE, "st_ingestor_api_retries_total", "api", "Calls made again after a failure: servicetitan, bigquery, storage_write, pubsub, google_auth.") \
     /* The program itself */ \
     X(HTTP_REQUESTS, COUNTER, ONE, "st_ingestor_http_requests_total", "route,code", "Requests to this program's own HTTP server, by route and status.") \
+    X(API_WAITING, GAUGE, ONE, "st_ingestor_api_waiting_requests", "", "Requests to the HTTP API that publish, or wait for their runs; 503 beyond 256.") \
     X(LOG_LINES, COUNTER, ONE, "st_ingestor_log_lines_total", "severity", "Log lines written.") \
     X(LOG_LEFT_OUT, COUNTER, ONE, "st_ingestor_log_lines_left_out_total", "", "Repeated log lines left out in a storm; the next line of the place says how many.") \
     X(METRICS_DROPPED, COUNTER, ONE, "st_ingestor_metrics_dropped_total", "", "Updates dropped because there were too many series: 0 in a healthy program.") \

@@ -63,7 +63,7 @@ const struct command command_serve = {
     .summary = "Serve the HTTP API: start ingestions, ask for runs and watermarks.",
     .details =
         "Publishes messages and reads the run log; workers do the ingesting. Listens on API_BIND and PORT.\n\n"
-        "  GET  /health  /ready  /entities\n"
+        "  GET  /health  /ready  /metrics  /entities\n"
         "  GET  /ingest/ENTITY?mode=incremental|full      POST too\n"
         "  GET  /ingest-all?mode=&parallel=true|false     POST too\n"
         "  POST /full-sync/ENTITY\n"

@@ -9,10 +9,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/timestamp.h"
 
 enum { GRPC_NOT_FOUND = 5 };
 
+static const char content_type_json[] = "application/json";
 static const struct log_context api_log = {.context = "v2-ingestor:api"};
 
 /* clang-format off */ /* One route a line reads as a table. HEAD only where nothing is published: what follows links must start nothing. */
@@ -21,6 +23,7 @@ static const struct log_context api_log = {.context = "v2-ingestor:api"};
 static const struct api_route routes[] = {
     {"/health", READ, API_TENANT, API_LANE_QUICK, true, api_health, "the process is alive"},
     {"/ready", READ, API_TENANT, API_LANE_ASK, true, api_ready, "topic and warehouse answer"},
+    {"/metrics", READ, API_TENANT, API_LANE_QUICK, false, api_metrics, "Prometheus metrics of this process"},
     {"/entities", READ, API_TENANT, API_LANE_QUICK, false, api_entities, "the enabled entities"},
     {"/ingest/:entity", SEND, API_TENANT | API_MODE | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH, false, api_ingest, "ingest one entity"},
     {"/ingest-all", SEND, API_TENANT | API_MODE | API_PARALLEL | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH, false, api_ingest_all, "ingest all enabled entities, one after the other or at once"},
@@ -255,8 +258,10 @@ static void reply(struct api_call *call)
 {
     http_exchange_add_header(call->x, "Cache-Control", "no-store");
     http_exchange_add_header(call->x, "X-Content-Type-Options", "nosniff");
-    buf_append_char(&call->body, '\n');
-    http_exchange_reply_buf(call->x, call->status, "application/json", &call->body);
+    bool json = strcmp(call->content_type, content_type_json) == 0;
+    if (json)
+        buf_append_char(&call->body, '\n');
+    http_exchange_reply_buf(call->x, call->status, call->content_type, &call->body);
 }
 
 static void release_call(struct api_call *call)
@@ -266,12 +271,20 @@ static void release_call(struct api_call *call)
     buf_release(&call->task_ids);
 }
 
+static void count_call(const struct api_call *call)
+{
+    char code[METRIC_NUMBER_SIZE];
+    const char *route = call->request.route ? call->request.route->pattern : "other";
+    metrics_add(METRIC_HTTP_REQUESTS, 1, METRIC_LABELS(route, metric_number(code, call->status)));
+}
+
 static void on_request(void *user, struct http_exchange *x)
 {
-    struct api_call call = {.api = user, .x = x, .status = 200, .err = ERROR_INIT};
+    struct api_call call = {.api = user, .x = x, .status = 200, .content_type = content_type_json, .err = ERROR_INIT};
     int64_t began_ms = clock_mono_ms();
     answer(&call);
     log_call(&call, began_ms);
+    count_call(&call);
     reply(&call);
     release_call(&call);
 }
@@ -279,10 +292,11 @@ static void on_request(void *user, struct http_exchange *x)
 /* What the server itself refuses: no route was looked for. */
 static void on_refusal(void *user, struct http_exchange *x, int status, const char *why)
 {
-    struct api_call call = {.api = user, .x = x, .err = ERROR_INIT};
+    struct api_call call = {.api = user, .x = x, .content_type = content_type_json, .err = ERROR_INIT};
     api_refuse(&call.refusal, status, status == 400 ? "url_syntax" : "too_large", "%s", why);
     api_answer_refusal(&call);
     log_call(&call, clock_mono_ms());
+    count_call(&call);
     reply(&call);
     release_call(&call);
 }
@@ -320,6 +334,15 @@ bool api_recall(struct api *api, const char *id, struct api_recent *ret)
 }
 
 /* ---- Life --------------------------------------------------------------------------------------------------------- */
+
+static void collect(void *user)
+{
+    struct api *api = user;
+    pthread_mutex_lock(&api->lock);
+    int64_t waiting = (int64_t)api->waiting;
+    pthread_mutex_unlock(&api->lock);
+    metrics_set(METRIC_API_WAITING, waiting, METRIC_NO_LABELS);
+}
 
 static bool start_server(struct api *api, struct error *err)
 {
@@ -367,6 +390,7 @@ struct api *api_start(struct services *services, struct error *err)
     pthread_mutex_init(&api->ready.lock, NULL);
     clock_cond_init(&api->ready.changed);
     api->watch = task_watch_new(services);
+    metrics_add_collector(collect, api);
     if (!start_server(api, err)) {
         api_stop(api);
         return NULL;
@@ -390,6 +414,7 @@ void api_stop(struct api *api)
         return;
     cancel_set(api->stop, "the server is stopping");
     http_server_stop(api->server, API_GRACE_MS);
+    metrics_remove_collector(collect, api);
     task_watch_free(api->watch);
     pthread_cond_destroy(&api->ready.changed);
     pthread_mutex_destroy(&api->ready.lock);

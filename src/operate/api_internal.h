@@ -70,7 +70,8 @@ struct api_call { /* one request under way; on its handler's stack */
     struct api_refusal refusal;
     /* the answer */
     int status;
-    struct buf body; /* JSON */
+    const char *content_type;
+    struct buf body;
     /* for the log line */
     struct error err;
     struct buf task_ids;
@@ -98,6 +99,7 @@ void api_full_sync(struct api_call *call);
 void api_task(struct api_call *call);
 void api_run(struct api_call *call);
 void api_health(struct api_call *call);
+void api_metrics(struct api_call *call);
 void api_ready(struct api_call *call);
 void api_entities(struct api_call *call);
 void api_status(struct api_call *call);

@@ -3,6 +3,8 @@
 
 #include "api_internal.h"
 #include "base/clock.h"
+#include "base/metrics.h"
+#include "base/version.h"
 #include "operate/operate.h"
 #include "operate/table.h"
 
@@ -12,10 +14,13 @@ enum { STATUS_RUNS = 10 };
 
 void api_health(struct api_call *call)
 {
-    struct buf *out = &call->body;
-    buf_append_str(out, "{\"status\":\"healthy\",\"service\":\"st-v2-ingestor\",\"version\":\"2.0.0\"");
-    api_member_time(out, "timestamp", clock_wall_us());
-    buf_append_char(out, '}');
+    health_json(&call->body, true, NULL);
+}
+
+void api_metrics(struct api_call *call)
+{
+    call->content_type = METRICS_CONTENT_TYPE;
+    metrics_render(&call->body);
 }
 
 void api_entities(struct api_call *call)

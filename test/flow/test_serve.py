@@ -10,7 +10,7 @@ from stack import ENTITIES, ROOT, Stack, tail
 FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120"}
 TOKEN = "correct-horse-battery-staple"
 BOOL, INT, TEXT = bool, int, str
-ROUTES = ["GET, HEAD /health", "GET, HEAD /ready", "GET, HEAD /entities", "GET, POST /ingest/:entity", "GET, POST /ingest-all", "POST /full-sync/:entity",
+ROUTES = ["GET, HEAD /health", "GET, HEAD /ready", "GET, HEAD /metrics", "GET, HEAD /entities", "GET, POST /ingest/:entity", "GET, POST /ingest-all", "POST /full-sync/:entity",
           "GET, HEAD /status/:entity", "GET, HEAD /last-sync/:entity", "GET, HEAD /tasks/:id", "GET, HEAD /runs/:id"]
 INGEST_PARAMS = ["tenant", "mode", "wait", "timeout"]
 SECONDS = ["a whole number of seconds from 1 to 3600"]
@@ -141,6 +141,16 @@ class Served(Case):
     def test_ready(self):
         self.assertEqual((self.call("/ready").status, self.call("/ready").json), (200, {"status": "ready", "topic": "ok", "warehouse": "ok"}))
 
+    def test_metrics(self):
+        self.call("/entities")
+        self.call("/nope")
+        reply = self.call("/metrics")
+        self.assertEqual((reply.status, reply.headers["Content-Type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
+        values = dict(line.rsplit(" ", 1) for line in reply.text.splitlines() if not line.startswith("#"))
+        self.assertGreaterEqual(int(values['st_ingestor_http_requests_total{route="/entities",code="200"}']), 1)
+        self.assertGreaterEqual(int(values['st_ingestor_http_requests_total{route="other",code="404"}']), 1)
+        self.assertEqual(values["st_ingestor_api_waiting_requests"], "0")
+
     def wait_until_final(self, url):
         deadline = time.monotonic() + 60
         while True:
@@ -209,7 +219,7 @@ class Served(Case):
             ("OPTIONS", "/ingest-all", 405, "method_not_allowed", ["GET", "POST"]), ("GET", "/full-sync/jobs", 405, "method_not_allowed", ["POST"]),
             ("POST", "/status/jobs", 405, "method_not_allowed", ["GET", "HEAD"]), ("POST", "/tasks/x", 405, "method_not_allowed", ["GET", "HEAD"]),
         ]
-        for target in ("/health", "/ready", "/entities", "/ingest/jobs", "/ingest-all", "/status/jobs", "/last-sync/jobs", "/tasks/x", "/runs/x"):
+        for target in ("/health", "/ready", "/metrics", "/entities", "/ingest/jobs", "/ingest-all", "/status/jobs", "/last-sync/jobs", "/tasks/x", "/runs/x"):
             cases += [("GET", f"{target}?tenant=0", 400, "bad_parameter", POSITIVE), ("GET", f"{target}?tenant=x", 400, "bad_parameter", POSITIVE),
                       ("GET", f"{target}?tenant=99", 404, "unknown_tenant", [tenant])]
         for method, target, status, code, allowed in cases:
@@ -318,6 +328,7 @@ class Unattended(Case):
     def test_more_wait_than_may(self):
         waiting = [self.service.send("/ingest/payroll?timeout=3600") for _ in range(256)]
         self.wait_until_published(256)
+        self.assertIn("st_ingestor_api_waiting_requests 256\n", self.service.call("/metrics").text)
         reply = self.service.call("/ingest/jobs?wait=false")
         self.assert_refused(reply, 503, "busy", says="nothing was published")
         self.assertEqual(reply.headers["Retry-After"], "10")
@@ -404,7 +415,7 @@ class Access(Case):
         for target in ("/health", "/ready"):
             self.assertEqual(service.call(target).status, 200)
             self.assertEqual(service.call(target, headers={"Authorization": "Bearer wrong"}).status, 200)
-        for method, target in (("GET", "/entities"), ("GET", "/ingest/jobs?wait=false"), ("GET", "/ingest-all?parallel=true&wait=false"), ("POST", "/full-sync/jobs?wait=false"),
+        for method, target in (("GET", "/entities"), ("GET", "/metrics"), ("GET", "/ingest/jobs?wait=false"), ("GET", "/ingest-all?parallel=true&wait=false"), ("POST", "/full-sync/jobs?wait=false"),
                                ("GET", "/status/jobs"), ("GET", "/last-sync/jobs"), ("GET", "/tasks/x"), ("GET", "/runs/x"), ("GET", "/nope"), ("PUT", "/entities")):
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}, {"Authorization": f"Bearer {TOKEN}x"}):
                 reply = service.call(target, method, headers=headers)

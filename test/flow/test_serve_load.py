@@ -9,8 +9,8 @@ from service import Service
 from stack import Stack
 
 REQUESTS, CONNECTIONS = 10000, 200
-TARGETS = ("/health", "/entities", "/health?tenant=1234567", "/ingest/nope", "/entities?x=1")
-WANTED = (200, 200, 200, 404, 400)
+TARGETS = ("/health", "/metrics", "/entities", "/health?tenant=1234567", "/ingest/nope", "/entities?x=1")
+WANTED = (200, 200, 200, 200, 404, 400)
 SLOW, PER_ADDRESS = 300, 768
 GROWTH_KIB = 2048  # of the resident set between two equal rounds: the allocator's own jitter is below 500
 SLOW_KIB = 300 * 33 + 2048  # so many connections with a full head each (32 KiB), and the same jitter

@@ -9,7 +9,7 @@ from service import Service
 from stack import Stack, tail
 from test_sanitized import REPORT, make_worker
 
-TARGETS = ("/health", "/entities", "/ready", "/status/jobs", "/last-sync/jobs", "/tasks/x", "/runs/x", "/nope", "/ingest/jobs?mod=x", "/ingest/leads", "/ingest/%zz",
+TARGETS = ("/health", "/entities", "/metrics", "/ready", "/status/jobs", "/last-sync/jobs", "/tasks/x", "/runs/x", "/nope", "/ingest/jobs?mod=x", "/ingest/leads", "/ingest/%zz",
            "/ingest/jobs?timeout=60", "/ingest/campaigns?mode=full&timeout=60", "/ingest-all?parallel=true&timeout=60", "/ingest/payroll?wait=false", "/ingest-all?timeout=2")
 STATUSES = {200, 202, 400, 404}
 ROUNDS, STOP_S = 3, 60  # the instrumented program is slow; test_serve.py has the bound on the stop

@@ -34,6 +34,16 @@ static inline bool slice_eq_str(struct slice a, const char *text)
     return slice_eq(a, slice_str(text));
 }
 
+/* Of one hex digit; -1: it is none. */
+static inline int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b); /* ASCII case only */
 bool slice_starts_with(struct slice s, struct slice prefix);
 struct slice slice_trim(struct slice s); /* ASCII white space at both ends */

@@ -1,14 +1,5 @@
 #include "net/url.h"
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool url_decode(struct slice text, bool plus_is_space, char *out, size_t size)
 {
     size_t n = 0;

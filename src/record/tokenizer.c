@@ -75,15 +75,6 @@ static const char *plain_end(const char *at, const char *end, bool *high)
     return end;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Four hex digits; -1 when they are not. */
 static int hex4(const char *at, const char *end)
 {

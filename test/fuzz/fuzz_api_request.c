@@ -10,19 +10,9 @@
 #include <json-c/json.h>
 
 #include "api_request.h"
+#include "api_routes.h"
 #include "base/buf.h"
 #include "fuzz_replay.h"
-
-static const struct api_route routes[] = {
-    {"/health", API_GET | API_HEAD, API_TENANT, API_LANE_QUICK, true, NULL, ""},
-    {"/ingest/:entity", API_GET | API_POST, API_TENANT | API_MODE | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH, false,
-     NULL, ""},
-    {"/ingest-all", API_GET | API_POST, API_TENANT | API_MODE | API_PARALLEL | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH,
-     false, NULL, ""},
-    {"/full-sync/:entity", API_POST, API_TENANT | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH, false, NULL, ""},
-    {"/tasks/:id", API_GET | API_HEAD, API_TENANT, API_LANE_ASK, false, NULL, ""},
-};
-enum { ROUTES = sizeof routes / sizeof routes[0] };
 
 static void check_accepted(const struct api_request *r, struct slice target)
 {

@@ -5,18 +5,8 @@
 
 #include <cmocka.h>
 
+#include "../../fuzz/api_routes.h"
 #include "api_request.h"
-
-static const struct api_route routes[] = {
-    {"/health", API_GET | API_HEAD, API_TENANT, API_LANE_QUICK, true, NULL, ""},
-    {"/ingest/:entity", API_GET | API_POST, API_TENANT | API_MODE | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH, false,
-     NULL, ""},
-    {"/ingest-all", API_GET | API_POST, API_TENANT | API_MODE | API_PARALLEL | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH,
-     false, NULL, ""},
-    {"/full-sync/:entity", API_POST, API_TENANT | API_WAIT | API_TIMEOUT, API_LANE_PUBLISH, false, NULL, ""},
-    {"/tasks/:id", API_GET | API_HEAD, API_TENANT, API_LANE_ASK, false, NULL, ""},
-};
-enum { ROUTES = sizeof routes / sizeof routes[0] };
 
 /* "pattern name tenant mode parallel wait timeout" or "status code" */
 static void describe(struct buf *out, const char *method, const char *target)

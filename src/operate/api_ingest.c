@@ -19,6 +19,7 @@ struct batch { /* one request's tasks, and how far they have come */
     struct api_call *call;
     struct task group;
     char id[UUID_TEXT_SIZE];
+    char url[sizeof "/tasks/" + UUID_TEXT_SIZE];
     struct api_tasks tasks;
     size_t published; /* of the tasks, from the first */
     int64_t since_us, deadline_ms;
@@ -96,6 +97,7 @@ static bool begin(struct batch *b, struct api_call *call, const char *entity, st
     snprintf(b->group.entity, sizeof b->group.entity, "%s", entity);
     snprintf(b->group.requested_by, sizeof b->group.requested_by, "http");
     uuid_generate(b->id);
+    snprintf(b->url, sizeof b->url, "/tasks/%s", b->id);
     if (!api_tasks_init(&b->tasks, call->api->settings, &b->group, b->id, err))
         return false;
     if (b->tasks.count == 0)
@@ -204,25 +206,29 @@ static const char *why_not_waited(const struct batch *b)
                                              : "no longer waited for; the workers go on";
 }
 
-/* The members of a 202 that all routes have. */
-static void put_accepted(struct batch *b)
+/* What was published, and where to ask for it. */
+static void put_ids(struct batch *b)
 {
     struct buf *out = &b->call->body;
-    char url[sizeof "/tasks/" + UUID_TEXT_SIZE];
-    snprintf(url, sizeof url, "/tasks/%s", b->id);
-    b->call->status = 202;
-    http_exchange_add_header(b->call->x, "Location", url);
-    api_member(out, "message", why_not_waited(b));
     buf_append_str(out, ",\"taskIds\":[");
     for (size_t i = 0; i < b->published; i++) {
         buf_append_str(out, i ? "," : "");
         buf_append_json_string(out, slice_str(b->tasks.ids[i]));
     }
     buf_append_char(out, ']');
-    api_member(out, "statusUrl", url);
+    api_member(out, "statusUrl", b->url);
 }
 
-/* What cannot be published has no effect that waits for anybody; part of it may have got through. */
+/* The members of a 202 that all routes have. */
+static void put_accepted(struct batch *b)
+{
+    b->call->status = 202;
+    http_exchange_add_header(b->call->x, "Location", b->url);
+    api_member(&b->call->body, "message", why_not_waited(b));
+    put_ids(b);
+}
+
+/* Of a sequence, or of more messages than one request to Pub/Sub takes, a part may be on its way. */
 static void fail_publish(struct batch *b, const struct error *err)
 {
     struct error why = *err;
@@ -234,6 +240,9 @@ static void fail_publish(struct batch *b, const struct error *err)
     error_prefix(&why, "could not publish");
     api_hint_init(&why);
     api_fail(b->call, may_pass ? 503 : 502, &why);
+    b->call->body.len--; /* the object goes on */
+    put_ids(b);
+    buf_append_char(&b->call->body, '}');
     if (may_pass)
         http_exchange_add_header(b->call->x, "Retry-After", "10");
 }

@@ -369,7 +369,7 @@ class Unattended(Case):
         self.assertEqual((reply.status, reply.json["errorCode"]), (502, "notFound"), reply.text)
         self.assertIn("`st-ingestor init` makes what is missing", reply.json["error"])
         reply = service.call("/ingest/jobs")
-        self.assertEqual((reply.status, reply.json["success"]), (502, False), reply.text)
+        self.assertEqual((reply.status, reply.json["success"], reply.json["taskIds"]), (502, False, []), reply.text)
         self.assertIn("could not publish", reply.json["error"])
         self.assertIn("`st-ingestor init` makes what is missing", reply.json["error"])
 

@@ -46,13 +46,18 @@ class Service:
     """Starts the service and waits until it listens."""
 
     def __init__(self, stack, *options, env=None, wrapper=()):
-        self.port = free_port()
-        self.process = stack.start("serve", "st-ingestor", "serve", *options, env={"PORT": str(self.port), "LOG_LEVEL": "debug", **(env or {})}, wrapper=wrapper)
         deadline = time.monotonic() + START_S
+        self.begin(stack, options, env, wrapper)
         while "HTTP API is listening" not in self.process.log.read_text(errors="replace"):
+            if self.process.poll() is not None and "could not listen on port" in tail(self.process):
+                self.begin(stack, options, env, wrapper)  # somebody else was given the port meanwhile
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise StackError(f"serve did not start: {tail(self.process)}")
             time.sleep(0.02)
+
+    def begin(self, stack, options, env, wrapper):
+        self.port = free_port()
+        self.process = stack.start("serve", "st-ingestor", "serve", *options, env={"PORT": str(self.port), "LOG_LEVEL": "debug", **(env or {})}, wrapper=wrapper)
 
     def call(self, target, method="GET", headers=None, body=None, host="127.0.0.1", timeout=120):
         connection = http.client.HTTPConnection(host, self.port, timeout=timeout)

@@ -176,8 +176,11 @@ static void on_closed(void *service, struct rpc_call *call)
     append_unref(rpc_call_user(call));
 }
 
-const struct rpc_stream_handlers append_handlers = {
-    .opened = on_opened, .message = on_message, .half_closed = on_half_closed, .closed = on_closed};
+const struct rpc_stream_handlers append_handlers = {.answers_each = true,
+                                                    .opened = on_opened,
+                                                    .message = on_message,
+                                                    .half_closed = on_half_closed,
+                                                    .closed = on_closed};
 
 /* ---- Responses -------------------------------------------------------------------------------------------------- */
 

@@ -49,6 +49,7 @@ struct request_id {
 
 struct query_jobs {
     struct engine *engine;
+    struct faults *faults;
     pthread_mutex_t mutex; /* all below, and in every job */
     pthread_cond_t work;   /* queue or stopping */
     pthread_cond_t done;   /* a job became DONE; real time */
@@ -653,10 +654,11 @@ struct query_jobs_counts query_jobs_counts(struct query_jobs *jobs)
 
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
 
-struct query_jobs *query_jobs_new(struct engine *engine)
+struct query_jobs *query_jobs_new(struct engine *engine, struct faults *faults)
 {
     struct query_jobs *jobs = xcalloc(1, sizeof *jobs);
     jobs->engine = engine;
+    jobs->faults = faults;
     jobs->queue_end = &jobs->queue_first;
     jobs->kept_end = &jobs->kept_first;
     pthread_mutex_init(&jobs->mutex, NULL);

@@ -10,6 +10,7 @@
 #define ST_LOCAL_BQ_JOBS_H
 
 #include "bq_engine.h"
+#include "faults.h"
 
 enum {
     QUERY_JOBS_KEPT = 512,        /* finished jobs with their results in memory */
@@ -21,7 +22,7 @@ enum {
 struct query_jobs; /* all of them */
 struct query_job;  /* one; reference counted */
 
-struct query_jobs *query_jobs_new(struct engine *engine);
+struct query_jobs *query_jobs_new(struct engine *engine, struct faults *faults); /* borrowed; faults may be NULL */
 /* Cancels what runs, wakes all who wait, refuses new jobs. */
 void query_jobs_stop(struct query_jobs *jobs);
 void query_jobs_free(struct query_jobs *jobs); /* cancels what runs and waits; all references must be back */

@@ -457,12 +457,12 @@ static bool query(struct rest_request *r, struct buf *out, struct error *err)
 }
 
 const struct rest_route rest_job_routes[] = {
-    {"POST", "projects/{}/queries", query, true},
-    {"GET", "projects/{}/queries/{}", get_query_results, false},
-    {"POST", "projects/{}/jobs", jobs_insert, true},
-    {"GET", "projects/{}/jobs", jobs_list, false},
-    {"GET", "projects/{}/jobs/{}", jobs_get, false},
-    {"POST", "projects/{}/jobs/{}/cancel", jobs_cancel, false},
-    {"DELETE", "projects/{}/jobs/{}/delete", jobs_delete, false},
-    {NULL, NULL, NULL, false},
+    {"POST", "projects/{}/queries", query, true, "bigquery.jobs.query", true},
+    {"GET", "projects/{}/queries/{}", get_query_results, false, "bigquery.getQueryResults", false},
+    {"POST", "projects/{}/jobs", jobs_insert, true, "bigquery.jobs.insert", true},
+    {"GET", "projects/{}/jobs", jobs_list, false, "bigquery.jobs.list", false},
+    {"GET", "projects/{}/jobs/{}", jobs_get, false, "bigquery.jobs.get", false},
+    {"POST", "projects/{}/jobs/{}/cancel", jobs_cancel, false, "bigquery.jobs.cancel", true},
+    {"DELETE", "projects/{}/jobs/{}/delete", jobs_delete, false, "bigquery.jobs.delete", true},
+    {NULL, NULL, NULL, false, NULL, false},
 };

@@ -629,12 +629,12 @@ static void batch_commit(void *service, struct rpc_call *call, struct rpc_messag
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
 
 static const struct rpc_method methods[] = {
-    {.path = SERVICE "CreateWriteStream", .unary = create_write_stream},
+    {.path = SERVICE "CreateWriteStream", .unary = create_write_stream, .effect = true},
     {.path = SERVICE "GetWriteStream", .unary = get_write_stream},
-    {.path = SERVICE "FinalizeWriteStream", .unary = finalize_write_stream},
-    {.path = SERVICE "BatchCommitWriteStreams", .unary = batch_commit},
-    {.path = SERVICE "FlushRows", .unary = flush_rows},
-    {.path = SERVICE "AppendRows", .stream = &append_handlers},
+    {.path = SERVICE "FinalizeWriteStream", .unary = finalize_write_stream, .effect = true},
+    {.path = SERVICE "BatchCommitWriteStreams", .unary = batch_commit, .effect = true},
+    {.path = SERVICE "FlushRows", .unary = flush_rows, .effect = true},
+    {.path = SERVICE "AppendRows", .stream = &append_handlers, .effect = true},
 };
 
 /* NULL: nothing waits and the service stops. */
@@ -664,10 +664,11 @@ static void *serve_connections(void *user)
     return NULL;
 }
 
-struct bq_write *bq_write_new(struct engine *engine, const char *folder, struct error *err)
+struct bq_write *bq_write_new(struct engine *engine, const char *folder, struct faults *faults, struct error *err)
 {
     struct bq_write *write = xcalloc(1, sizeof *write);
     write->engine = engine;
+    write->faults = faults;
     write->ready_end = &write->ready_first;
     pthread_mutex_init(&write->commit_mutex, NULL);
     pthread_mutex_init(&write->mutex, NULL);

@@ -20,6 +20,7 @@ struct append_conn;
 
 struct bq_write {
     struct engine *engine;
+    struct faults *faults;
     struct write_streams *streams;
     pthread_mutex_t commit_mutex; /* one BatchCommit or FlushRows at a time */
 

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "faults.h"
 #include "grpc_server.h"
 #include "pubsub.pb-c.h"
 #include "pubsub_server.h"
@@ -134,6 +135,7 @@ struct ps_subscription {
 
 struct pubsub_server {
     struct rpc_server *rpc;
+    struct faults *faults; /* borrowed; NULL = none */
     uint16_t port;
     int64_t max_bytes, max_messages;
     uint32_t nonce; /* of this process, so that ack ids of an earlier one are known to be stale */

@@ -141,33 +141,8 @@ static bool get_stream(struct admin *admin)
     return true;
 }
 
-/* ---- Faults and settings ------------------------------------------------------------------------------------------
+/* ---- Settings ----------------------------------------------------------------------------------------------------
  */
-
-static bool post_faults(struct admin *admin)
-{
-    struct json_object *rules = json_at(admin->body, "faults");
-    size_t count = json_object_is_type(rules, json_type_array) ? json_object_array_length(rules) : 0;
-    for (size_t i = 0; i < count; i++)
-        if (!st_faults_add(admin->server->faults, json_object_array_get_idx(rules, i), &admin->err))
-            return false;
-    if (rules == NULL && !st_faults_add(admin->server->faults, admin->body, &admin->err))
-        return false;
-    st_faults_json(admin->server->faults, &admin->out);
-    return true;
-}
-
-static bool get_faults(struct admin *admin)
-{
-    st_faults_json(admin->server->faults, &admin->out);
-    return true;
-}
-
-static bool delete_faults(struct admin *admin)
-{
-    st_faults_clear(admin->server->faults);
-    return get_faults(admin);
-}
 
 static bool get_settings(struct admin *admin)
 {
@@ -315,12 +290,11 @@ static const struct route {
     const char *method, *path;
     bool (*serve)(struct admin *admin);
 } ROUTES[] = {
-    {"POST", "/_admin/edits", post_edits},       {"POST", "/_admin/stream", post_stream},
-    {"GET", "/_admin/stream", get_stream},       {"POST", "/_admin/faults", post_faults},
-    {"GET", "/_admin/faults", get_faults},       {"DELETE", "/_admin/faults", delete_faults},
-    {"POST", "/_admin/settings", post_settings}, {"GET", "/_admin/settings", get_settings},
-    {"GET", "/_admin/count", get_count},         {"GET", "/_admin/record", get_record},
-    {"GET", "/_admin/stats", get_stats},         {"DELETE", "/_admin/stats", delete_stats},
+    {"POST", "/_admin/edits", post_edits},     {"POST", "/_admin/stream", post_stream},
+    {"GET", "/_admin/stream", get_stream},     {"POST", "/_admin/settings", post_settings},
+    {"GET", "/_admin/settings", get_settings}, {"GET", "/_admin/count", get_count},
+    {"GET", "/_admin/record", get_record},     {"GET", "/_admin/stats", get_stats},
+    {"DELETE", "/_admin/stats", delete_stats},
 };
 
 static const struct route *find_route(struct http_exchange *x)

@@ -432,10 +432,8 @@ bool faults_point(struct faults *faults, const struct fault_event *event, struct
         claim_hold(&faults->hold, event, 0);
         stay(faults, faults->hold.generation);
     }
-    if (taken && ret->delay_ms > 0)
-        wait_out(faults, ret->delay_ms);
     pthread_mutex_unlock(&faults->mutex);
-    return taken && ret->kind != FAULT_DELAY;
+    return taken;
 }
 
 void faults_keep_silent(struct faults *faults)
@@ -561,16 +559,24 @@ void faults_watch_streams(struct faults *faults, fault_streams_fn *fn, void *use
     pthread_mutex_unlock(&faults->mutex);
 }
 
+void faults_forget_streams(struct faults *faults, const void *user)
+{
+    if (!faults)
+        return;
+    pthread_mutex_lock(&faults->mutex);
+    for (size_t i = 0; i < faults->watcher_count; i++)
+        if (faults->watchers[i].user == user)
+            faults->watchers[i] = faults->watchers[--faults->watcher_count];
+    pthread_mutex_unlock(&faults->mutex);
+}
+
 int faults_act_on_streams(struct faults *faults, const char *pattern, const char *path, enum fault_stream_act act,
                           int grpc_code)
 {
-    struct watcher watchers[FAULTS_MAX_SERVERS];
     int count = 0;
-    pthread_mutex_lock(&faults->mutex);
-    size_t n = faults->watcher_count;
-    memcpy(watchers, faults->watchers, sizeof watchers);
+    pthread_mutex_lock(&faults->mutex); /* a server that stops waits until we are done with it */
+    for (size_t i = 0; i < faults->watcher_count; i++)
+        count += faults->watchers[i].fn(faults->watchers[i].user, pattern, path, act, grpc_code);
     pthread_mutex_unlock(&faults->mutex);
-    for (size_t i = 0; i < n; i++)
-        count += watchers[i].fn(watchers[i].user, pattern, path, act, grpc_code);
     return count;
 }

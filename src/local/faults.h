@@ -94,7 +94,7 @@ bool fault_waits_for_effect(const struct fault_ticket *ticket);
 void faults_effect(struct faults *faults, struct fault_ticket *ticket);
 /* A response or a point: never blocks. False: nothing is to happen. */
 bool faults_take(struct faults *faults, enum fault_on on, const struct fault_event *event, struct fault *ret);
-/* A point where the caller can wait: blocks for a hold and a delay. False: nothing else is to happen. */
+/* A point where the caller can wait: blocks for a hold. The delay is the caller's. False: nothing is to happen. */
 bool faults_point(struct faults *faults, const struct fault_event *event, struct fault *ret);
 /* Blocks a request that gets no answer, until the rules are cleared, or for FAULTS_MAX_HOLD_REAL_MS. */
 void faults_keep_silent(struct faults *faults);
@@ -140,10 +140,11 @@ void faults_hazards_json(const struct faults *faults, struct buf *out);
 /* ---- Open streams, which only their servers know ---- */
 
 enum fault_stream_act { FAULT_STREAMS_CLOSE, FAULT_STREAMS_SILENCE };
-/* Does it to all open streams whose method and target match; returns how many. Called without any lock of the bench's. */
+/* Does it to all open streams whose method and target match; returns how many. Must not call the bench. */
 typedef int fault_streams_fn(void *user, const char *pattern, const char *path, enum fault_stream_act act,
                              int grpc_code);
 void faults_watch_streams(struct faults *faults, fault_streams_fn *fn, void *user); /* at most FAULTS_MAX_SERVERS */
+void faults_forget_streams(struct faults *faults, const void *user);
 int faults_act_on_streams(struct faults *faults, const char *pattern, const char *path, enum fault_stream_act act,
                           int grpc_code);
 enum { FAULTS_MAX_SERVERS = 4 };

@@ -209,6 +209,7 @@ void rpc_server_free(struct rpc_server *server)
 {
     if (!server)
         return;
+    faults_forget_streams(server->faults, server);
     if (server->running)
         rpc_server_stop(server);
     else if (!server->shut_down)

@@ -88,6 +88,14 @@ static grpc_slice spoil(grpc_slice bytes, const struct fault *fault)
 
 /* ---- Requests --------------------------------------------------------------------------------------------------- */
 
+static void run_handler(struct rpc_call *call, struct rpc_message *message)
+{
+    if (call->method->stream)
+        call->method->stream->message(call->service, call, message);
+    else
+        call->method->unary(call->service, call, message);
+}
+
 static void deliver_unary(struct rpc_call *call, struct rpc_message *message, const struct fault_ticket *ticket)
 {
     const struct rpc_method *method = call->method;
@@ -97,9 +105,9 @@ static void deliver_unary(struct rpc_call *call, struct rpc_message *message, co
         call->fault.waits = true;
         pthread_mutex_unlock(&call->mutex);
     }
-    method->unary(call->service, call, message);
+    run_handler(call, message);
     if (ticket->fault.kind == FAULT_DUPLICATE && method->effect && !method->closed)
-        method->unary(call->service, call, message); /* the first answer has won */
+        run_handler(call, message); /* the first answer has won */
 }
 
 static void expect_response(struct rpc_call *call, const struct fault_ticket *ticket, bool swallow)
@@ -118,7 +126,7 @@ static void deliver_message(struct rpc_call *call, struct rpc_message *message, 
     const struct rpc_stream_handlers *stream = call->method->stream;
     if (stream->answers_each)
         expect_response(call, ticket, false);
-    stream->message(call->service, call, message);
+    run_handler(call, message);
     if (!stream->answers_each && fault_waits_for_effect(ticket)) {
         faults_effect(call->server->faults, ticket);
         if (ticket->fault.after)
@@ -127,13 +135,17 @@ static void deliver_message(struct rpc_call *call, struct rpc_message *message, 
     if (ticket->fault.kind == FAULT_DUPLICATE && stream->answers_each) {
         const struct fault_ticket none = {.number = 0};
         expect_response(call, &none, true);
-        stream->message(call->service, call, message);
+        run_handler(call, message);
     }
 }
 
 void rpc_fault_deliver(struct rpc_call *call, struct rpc_message *message)
 {
     const struct rpc_method *method = call->method;
+    if (!call->server->faults) {
+        run_handler(call, message);
+        return;
+    }
     char later[FAULTS_METHOD_SIZE * 2];
     const char *name = call->fault.name;
     struct fault_ticket ticket;

@@ -72,6 +72,7 @@ struct ps_entry { /* one message in one subscription */
     uint64_t serial;   /* unique in the server */
     uint64_t delivery; /* of the lease; an ack id names serial and delivery */
     enum ps_state state;
+    bool again;   /* the second delivery of a message that has one lease too many: no third */
     int failures; /* nacks and expired leases so far */
     struct ps_timer timer;
     struct ps_stream *stream;     /* whose flow control counts the lease; NULL: pulled */

@@ -171,7 +171,8 @@ static void drop_rule(struct faults *faults, size_t at)
 static bool is_failure(const struct fault *fault)
 {
     return fault->kind == FAULT_STATUS || fault->kind == FAULT_CUT || fault->kind == FAULT_SILENCE ||
-           fault->kind == FAULT_GARBAGE || fault->kind == FAULT_TRUNCATE || fault->kind == FAULT_EXPIRE_TOKEN;
+           fault->kind == FAULT_IGNORE || fault->kind == FAULT_GARBAGE || fault->kind == FAULT_TRUNCATE ||
+           fault->kind == FAULT_EXPIRE_TOKEN;
 }
 
 /* The first rule that matches and has let enough pass. Mutex held. */
@@ -363,6 +364,11 @@ static void wait_out(struct faults *faults, int64_t ms)
         ;
 }
 
+static bool is_late_answer(const struct fault *fault)
+{
+    return fault->kind == FAULT_DELAY && fault->after;
+}
+
 void faults_request(struct faults *faults, const struct fault_event *event, struct fault_ticket *ret)
 {
     int method;
@@ -382,7 +388,7 @@ void faults_request(struct faults *faults, const struct fault_event *event, stru
     }
     if (cut)
         ret->fault = (struct fault){.kind = FAULT_CUT};
-    if (ret->fault.delay_ms > 0)
+    if (ret->fault.delay_ms > 0 && !is_late_answer(&ret->fault))
         wait_out(faults, ret->fault.delay_ms);
     if (is_failure(&ret->fault))
         count_failure(faults, number, method);
@@ -396,14 +402,14 @@ bool fault_waits_for_effect(const struct fault_ticket *ticket)
 
 void faults_effect(struct faults *faults, struct fault_ticket *ticket)
 {
-    if (!faults || ticket->hold == 0)
+    if (!faults || (ticket->hold == 0 && !is_late_answer(&ticket->fault)))
         return;
     pthread_mutex_lock(&faults->mutex);
-    bool cut = stay(faults, ticket->hold);
-    if (cut) {
+    if (is_late_answer(&ticket->fault))
+        wait_out(faults, ticket->fault.delay_ms);
+    if (ticket->hold != 0 && stay(faults, ticket->hold)) {
         ticket->fault = (struct fault){.kind = FAULT_CUT, .after = true};
-        const struct logged *logged = &faults->log[ticket->number % FAULTS_MAX_LOG];
-        count_failure(faults, ticket->number, logged->method);
+        count_failure(faults, ticket->number, faults->log[ticket->number % FAULTS_MAX_LOG].method);
     }
     pthread_mutex_unlock(&faults->mutex);
     ticket->hold = 0;

@@ -33,13 +33,15 @@ enum {
 
 enum fault_kind {
     FAULT_NONE,
-    FAULT_STATUS,    /* an error of the service instead of the effect, or (after) instead of the answer */
-    FAULT_DELAY,     /* nothing but delay_ms */
-    FAULT_CUT,       /* the connection ends without an answer */
-    FAULT_SILENCE,   /* no answer, and the connection stays open; a stream says nothing any more */
-    FAULT_DUPLICATE, /* the request arrives twice, the response is sent twice, the message is delivered twice */
-    FAULT_GARBAGE,   /* an answer that cannot be read */
-    FAULT_TRUNCATE,  /* `bytes` of the answer; HTTP: then the connection ends */
+    FAULT_STATUS,         /* an error of the service instead of the effect, or (after) instead of the answer */
+    FAULT_DELAY,          /* nothing but delay_ms; after: the answer is late */
+    FAULT_CUT,            /* the connection ends without an answer */
+    FAULT_SILENCE,        /* no answer, and the connection stays open; a stream says nothing any more */
+    FAULT_DUPLICATE,      /* the request arrives twice, the response is sent twice, the message is delivered twice */
+    FAULT_GARBAGE,        /* an answer that cannot be read */
+    FAULT_TRUNCATE,       /* `bytes` of the answer; HTTP: then the connection ends */
+    FAULT_IGNORE,         /* answered as if it had worked, by an empty message; nothing happens */
+    FAULT_RESET_ATTEMPTS, /* pubsub.delivery: the message counts as never delivered */
     /* of ServiceTitan's lists */
     FAULT_WRONG_TOTAL,    /* totalCount + delta */
     FAULT_EXTRA_FIELD,    /* an unknown member in each record */

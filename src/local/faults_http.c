@@ -12,12 +12,14 @@ static void stay_silent(struct faults *faults, struct http_exchange *x)
 bool faults_http_before(struct faults *faults, const struct fault_ticket *ticket, struct http_exchange *x)
 {
     const struct fault *fault = &ticket->fault;
-    if (fault->after || (fault->kind != FAULT_CUT && fault->kind != FAULT_SILENCE))
+    if (fault->after || (fault->kind != FAULT_CUT && fault->kind != FAULT_SILENCE && fault->kind != FAULT_IGNORE))
         return false;
     if (fault->kind == FAULT_CUT)
         http_exchange_abort(x);
-    else
+    else if (fault->kind == FAULT_SILENCE)
         stay_silent(faults, x);
+    else
+        http_exchange_reply(x, 200, "application/json", SLICE_LIT("{}"));
     return true;
 }
 

@@ -6,7 +6,7 @@
 #include "faults.h"
 #include "net/http_server.h"
 
-/* Before the effect. True: the exchange is over (cut, or silent and then cut). */
+/* Before the effect. True: the exchange is over (cut, silent and then cut, or answered and ignored). */
 bool faults_http_before(struct faults *faults, const struct fault_ticket *ticket, struct http_exchange *x);
 /* After the effect, instead of http_exchange_reply_buf: waits where it is held, and spoils the answer. `body` is spent.
  * FAULT_STATUS with `after` is answered by `fail`, which must reply. */

@@ -22,7 +22,7 @@ static const struct kind {
     bool on_responses; /* of a stream; points take a subset, which is their server's business */
 } KINDS[] = {
     {"status", FAULT_STATUS, false, true, true},
-    {"delay", FAULT_DELAY, false, false, false},
+    {"delay", FAULT_DELAY, false, true, false},
     {"cut_before", FAULT_CUT, false, false, true},
     {"cut_after", FAULT_CUT, true, false, false},
     {"silence", FAULT_SILENCE, false, true, true},
@@ -30,6 +30,8 @@ static const struct kind {
     {"garbage", FAULT_GARBAGE, true, false, true},
     {"truncate", FAULT_TRUNCATE, true, false, true},
     {"cut_body", FAULT_TRUNCATE, true, false, true},
+    {"ignore", FAULT_IGNORE, false, false, false},
+    {"reset_attempts", FAULT_RESET_ATTEMPTS, false, false, false},
     {"wrong_total", FAULT_WRONG_TOTAL, false, false, false},
     {"extra_field", FAULT_EXTRA_FIELD, false, false, false},
     {"ignore_filter", FAULT_IGNORE_FILTER, false, false, false},

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "wellknown.pb-c.h"
+
 static const char CUT_TEXT[] = "Socket closed";
 static const char GARBAGE[] = {0x0f, 0x7f, 0x0f}; /* a wire type that does not exist */
 
@@ -57,6 +59,15 @@ static void fall_silent(struct rpc_call *call)
     pthread_mutex_unlock(&call->mutex);
 }
 
+/* No bytes are a message of any type. In a stream the request has no answer. */
+static void ignore(struct rpc_call *call)
+{
+    Google__Protobuf__Empty empty;
+    google__protobuf__empty__init(&empty);
+    if (call->method->unary)
+        rpc_call_reply(call, &empty.base);
+}
+
 /* True: the fault has ended the call, or silenced it. */
 static bool strike(struct rpc_call *call, const struct fault *fault)
 {
@@ -67,6 +78,8 @@ static bool strike(struct rpc_call *call, const struct fault *fault)
         rpc_call_finish(call, RPC_UNAVAILABLE, CUT_TEXT);
     else if (fault->kind == FAULT_SILENCE)
         fall_silent(call);
+    else if (fault->kind == FAULT_IGNORE)
+        ignore(call);
     else
         return false;
     return true;

@@ -200,15 +200,20 @@ void ps_entries_clear(struct pubsub_server *server, struct ps_subscription *sub)
     sub->entries = (struct ps_table){NULL, 0, 0};
 }
 
-/* The fault bench may have a message delivered again in spite of its lease, or of its ack: by an entry of its own. */
-static void deliver_again(struct pubsub_server *server, const struct ps_entry *entry)
+/* The fault bench may have a message delivered again in spite of its lease, or of its ack (by an entry of its own), or
+ * its attempts forgotten, which the service counts as well as it can and no better. */
+static void trouble_delivery(struct pubsub_server *server, struct ps_entry *entry)
 {
     const Google__Pubsub__V1__PubsubMessage *pb = entry->message->pb;
     const struct fault_event event = {.method = "pubsub.delivery",
                                       .target = slice_str(entry->sub->pb->name),
                                       .body = slice_of(pb->data.data, pb->data.len)};
     struct fault fault;
-    if (entry->again || !faults_take(server->faults, FAULT_ON_POINT, &event, &fault) || fault.kind != FAULT_DUPLICATE)
+    if (entry->again || !faults_take(server->faults, FAULT_ON_POINT, &event, &fault))
+        return;
+    if (fault.kind == FAULT_RESET_ATTEMPTS)
+        entry->failures = 0;
+    if (fault.kind != FAULT_DUPLICATE)
         return;
     struct ps_entry *twin = entry_new(server, entry->sub, entry->message);
     twin->again = true;
@@ -233,7 +238,7 @@ void ps_entry_lease(struct pubsub_server *server, struct ps_entry *entry, int64_
         stream->bytes += entry->message->bytes;
     }
     ps_timer_set(server, &entry->timer, clock_mono_ms() + lease_ms);
-    deliver_again(server, entry);
+    trouble_delivery(server, entry);
 }
 
 /* ---- Failures ---- */

@@ -22,6 +22,8 @@ HTTP_CASES = [
     ({"kind": "status", "status": 500, "body": "empty"}, 500, False),
     ({"kind": "status", "status": 500, "after": True}, 500, True),
     ({"kind": "delay", "delayMs": 20 * SCALE}, 200, True),
+    ({"kind": "delay", "delayMs": 20 * SCALE, "after": True}, 200, True),
+    ({"kind": "ignore"}, 200, False),
     ({"kind": "cut_before"}, "cut", False),
     ({"kind": "cut_after"}, "cut", True),
     ({"kind": "silence"}, "silent", False),
@@ -33,10 +35,10 @@ HTTP_CASES = [
 ]
 
 
-def ask(url, method="GET", body=None, headers=None):
+def ask(url, method="GET", body=None, headers=None, timeout=SOON_S):
     """What a client sees: a status with JSON behind it, or in one word what was wrong; and the reply."""
     at = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(at.netloc, timeout=SILENT_S)
+    connection = http.client.HTTPConnection(at.netloc, timeout=timeout)
     try:
         connection.request(method, at.path + (f"?{at.query}" if at.query else ""), body, headers or {})
         reply = connection.getresponse()
@@ -56,6 +58,11 @@ def ask(url, method="GET", body=None, headers=None):
     except ValueError:
         return "garbage", reply
     return reply.status, reply
+
+
+def patience(rule):
+    """Only a server that is to say nothing is not waited for."""
+    return SILENT_S if rule["kind"] == "silence" else SOON_S
 
 
 class Bench(unittest.TestCase):
@@ -92,7 +99,7 @@ class ServiceTitan(Bench):
         for rule, seen, _ in HTTP_CASES:
             with self.subTest(rule):
                 armed = self.stack.fault("servicetitan.list.campaigns", **rule)
-                got, reply = ask(url, headers=headers)
+                got, reply = ask(url, headers=headers, timeout=patience(rule))
                 self.assertEqual(got, seen)
                 self.assert_fired(armed)
                 if "retryAfter" in rule:
@@ -132,8 +139,8 @@ class OverHttp(Bench):
     def datasets(self):
         return {d["datasetReference"]["datasetId"] for d in call(f"{self.base}/datasets?maxResults=1000").get("datasets", [])}
 
-    def insert_dataset(self, name):
-        return ask(f"{self.base}/datasets", "POST", json.dumps({"datasetReference": {"datasetId": name}}), {"Content-Type": "application/json"})
+    def insert_dataset(self, name, timeout=SOON_S):
+        return ask(f"{self.base}/datasets", "POST", json.dumps({"datasetReference": {"datasetId": name}}), {"Content-Type": "application/json"}, timeout)
 
     def insert_job(self, job_id, sql, **more):
         body = {"jobReference": {"projectId": "p", "jobId": job_id}, "configuration": {"query": {"query": sql, "useLegacySql": False}, **more}}
@@ -160,7 +167,7 @@ class BigQuery(OverHttp):
         for number, (rule, seen, effect) in enumerate(HTTP_CASES):
             with self.subTest(rule):
                 armed = self.stack.fault("bigquery.datasets.insert", **rule)
-                got, reply = self.insert_dataset(f"d{number}")
+                got, reply = self.insert_dataset(f"d{number}", patience(rule))
                 self.assertEqual(got, seen)
                 self.assert_fired(armed)
                 if seen in (503, 429):
@@ -275,6 +282,7 @@ class PubSub(Bench):
                 ({"kind": "status", "code": "PERMISSION_DENIED"}, (1, 0)),
                 ({"kind": "status", "status": 503, "after": True}, (0, 2)),
                 ({"kind": "delay", "delayMs": 1000}, (0, 1)),
+                ({"kind": "delay", "delayMs": 1000, "after": True}, (0, 1)),
                 ({"kind": "cut_before"}, (0, 1)),
                 ({"kind": "cut_after"}, (0, 2)),
                 ({"kind": "duplicate"}, (0, 2))):

@@ -172,6 +172,8 @@ static void every_kind_on_a_unary_call(void **state)
         {"{\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\"}", false, RPC_RESOURCE_EXHAUSTED, 0},
         {"{\"kind\":\"status\",\"status\":500,\"after\":true}", false, RPC_INTERNAL, 1},
         {"{\"kind\":\"delay\",\"delayMs\":20}", true, 0, 1},
+        {"{\"kind\":\"delay\",\"delayMs\":20,\"after\":true}", true, 0, 1},
+        {"{\"kind\":\"ignore\"}", true, 0, 0},
         {"{\"kind\":\"cut_before\"}", false, RPC_UNAVAILABLE, 0},
         {"{\"kind\":\"cut_after\"}", false, RPC_UNAVAILABLE, 1},
         {"{\"kind\":\"silence\"}", false, RPC_DEADLINE_EXCEEDED, 0},

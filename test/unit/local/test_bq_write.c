@@ -472,15 +472,55 @@ static void test_many_requests_keep_their_order(void **state)
     free(name);
 }
 
+/* ---- Hazards of the service, on demand --------------------------------------------------------------------------- */
+
+static void test_a_young_table_is_unknown(void **state)
+{
+    struct bq_fixture *f = *state;
+    const struct append one = {TABLE "/streams/_default", WRITER_PLAIN, -1, 1, 1, "x", 0};
+    bq_hazards(f, "{\"youngTableMs\":3600000}");
+    struct grpc_stream *s = open_append(f, one.stream);
+    send_append(s, &one);
+    expect(s, "end 5: ", "Requested entity was not found. Entity: " TABLE);
+    grpc_stream_free(s);
+    json_object_put(bq_call(f, "GET", "projects/p/datasets/d/tables/t", NULL));
+    assert_int_equal(f->status, 200); /* REST knows it at once */
+    bq_hazards(f, "{\"youngTableMs\":1}");
+    s = open_append(f, one.stream);
+    send_append(s, &one);
+    expect_exactly(s, "ok");
+    grpc_stream_free(s);
+}
+
+static void test_a_connection_without_traffic_is_closed(void **state)
+{
+    struct bq_fixture *f = *state;
+    const struct append one = {TABLE "/streams/_default", WRITER_PLAIN, -1, 1, 1, "x", 0};
+    struct grpc_stream *s = open_append(f, one.stream);
+    send_append(s, &one);
+    expect_exactly(s, "ok");
+    bq_hazards(f, "{\"appendIdleMs\":1}");
+    expect(s, "end 10: ", "Closing the stream because it has been inactive for");
+    grpc_stream_free(s);
+}
+
 int main(void)
 {
     http_global_init();
     grpc_global_init();
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_default_stream), CASE(test_default_values),  CASE(test_offsets),
-        CASE(test_row_errors),     CASE(test_pending_streams), CASE(test_buffered_streams),
-        CASE(test_schema_changes), CASE(test_bad_targets),     CASE(test_many_requests_keep_their_order),
+        CASE(test_default_stream),
+        CASE(test_default_values),
+        CASE(test_offsets),
+        CASE(test_row_errors),
+        CASE(test_pending_streams),
+        CASE(test_buffered_streams),
+        CASE(test_schema_changes),
+        CASE(test_bad_targets),
+        CASE(test_many_requests_keep_their_order),
+        CASE(test_a_young_table_is_unknown),
+        CASE(test_a_connection_without_traffic_is_closed),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     grpc_global_release();

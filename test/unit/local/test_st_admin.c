@@ -183,7 +183,8 @@ static void faults_wait_for_their_request(void **state)
 {
     (void)state;
     admin("/_admin/faults",
-          "{\"kind\":\"status\",\"status\":500,\"path\":\"/invoices\",\"method\":\"servicetitan.list.*\",\"skip\":1,\"count\":2}",
+          "{\"kind\":\"status\",\"status\":500,\"path\":\"/"
+          "invoices\",\"method\":\"servicetitan.list.*\",\"skip\":1,\"count\":2}",
           "\"ids\":[");
     const long expected[] = {200, 500, 500, 200};
     for (size_t i = 0; i < 4; i++) {

@@ -1,71 +1,8 @@
-/* faults.c - see faults.h.
- *
- * One mutex guards everything but the hazards, which are atomic. Whoever waits here (held, delayed, silent) waits on
- * one condition, so that a release, a clear and a stop reach all of them. A hold belongs to a generation: a request
- * that comes back from its wait, or from its effect, learns from it that another hold has taken its place. */
-#include "faults.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+/* faults.c - see faults.h, and faults_internal.h for its state: rules, counters, and the way of a request. */
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "faults_rule.h"
-
-struct counts {
-    char method[FAULTS_METHOD_SIZE];
-    int64_t seen, effects, failed, responses;
-};
-
-struct logged { /* one request */
-    int64_t number;
-    int method; /* place in counts */
-    bool effect, failed;
-};
-
-struct fired {
-    int64_t rule, number; /* 0: a response or a point */
-    int method;
-    const char *kind;
-};
-
-enum hold_state { HOLD_NONE, HOLD_ARMED, HOLD_CLAIMED /* its request has come */, HOLD_ARRIVED /* and waits */ };
-
-struct hold {
-    enum hold_state state;
-    int64_t generation; /* from 1; rises with every hold and release */
-    int64_t number;     /* 0: by match */
-    struct fault_match match;
-    int64_t skip;
-    bool after;
-    int64_t held_number; /* since CLAIMED */
-    char held_method[FAULTS_METHOD_SIZE];
-    bool cut; /* how the last one was released */
-};
-
-struct watcher {
-    fault_streams_fn *fn;
-    void *user;
-};
-
-struct faults {
-    atomic_llong hazards[HAZARDS];
-    pthread_mutex_t mutex; /* all below */
-    pthread_cond_t changed;
-    bool stopping;
-    int64_t clears; /* silences of an earlier one end */
-    size_t silent;
-    struct fault_rule *rules;
-    size_t rule_count;
-    int64_t next_rule, total, effects, fired_count;
-    struct counts counts[FAULTS_MAX_METHODS];
-    int method_count;
-    struct logged log[FAULTS_MAX_LOG]; /* rings */
-    struct fired fired[FAULTS_MAX_FIRED];
-    struct hold hold;
-    struct watcher watchers[FAULTS_MAX_SERVERS];
-    size_t watcher_count;
-};
+#include "faults_internal.h"
 
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
 
@@ -108,14 +45,12 @@ void faults_free(struct faults *faults)
     free(faults);
 }
 
-/* Waits for a change; false when the deadline has passed or all stops. Mutex held. */
-static bool wait_for_change(struct faults *faults, int64_t deadline_ms)
+bool faults_wait(struct faults *faults, int64_t deadline_ms)
 {
     return !faults->stopping && clock_cond_wait(&faults->changed, &faults->mutex, deadline_ms) && !faults->stopping;
 }
 
-/* How much of our clock passes in so much real time. */
-static int64_t of_real_ms(int64_t real_ms)
+int64_t faults_of_real_ms(int64_t real_ms)
 {
     return (int64_t)((double)real_ms * clock_scale());
 }
@@ -145,14 +80,14 @@ static int64_t count_request(struct faults *faults, const struct fault_event *ev
     faults->counts[method].seen++;
     faults->counts[method].effects += event->effect;
     faults->effects += event->effect;
-    faults->log[number % FAULTS_MAX_LOG] = (struct logged){number, method, event->effect, false};
+    faults->log[number % FAULTS_MAX_LOG] = (struct fault_logged){number, method, event->effect, false};
     *ret_method = method;
     return number;
 }
 
 static void count_failure(struct faults *faults, int64_t number, int method)
 {
-    struct logged *logged = &faults->log[number % FAULTS_MAX_LOG];
+    struct fault_logged *logged = &faults->log[number % FAULTS_MAX_LOG];
     if (logged->number != number || logged->failed)
         return;
     logged->failed = true;
@@ -186,7 +121,7 @@ static bool take_rule(struct faults *faults, enum fault_on on, const struct faul
         rule->skip = 0;
         *ret = rule->fault;
         faults->fired[faults->fired_count++ % FAULTS_MAX_FIRED] =
-            (struct fired){rule->id, number, find_method(faults, event->method), rule->kind};
+            (struct fault_fired){rule->id, number, find_method(faults, event->method), rule->kind};
         if (--rule->left == 0)
             drop_rule(faults, i);
         return true;
@@ -250,107 +185,11 @@ void faults_json(struct faults *faults, struct buf *out)
     int64_t first = faults->fired_count > FAULTS_MAX_FIRED ? faults->fired_count - FAULTS_MAX_FIRED : 0;
     buf_printf(out, "],\"firedCount\":%lld,\"fired\":[", (long long)faults->fired_count);
     for (int64_t i = first; i < faults->fired_count; i++) {
-        const struct fired *fired = &faults->fired[i % FAULTS_MAX_FIRED];
+        const struct fault_fired *fired = &faults->fired[i % FAULTS_MAX_FIRED];
         buf_printf(out, "%s{\"id\":%lld,\"kind\":\"%s\",\"method\":\"%s\",\"number\":%lld}", i > first ? "," : "",
                    (long long)fired->rule, fired->kind, faults->counts[fired->method].method, (long long)fired->number);
     }
     buf_append_str(out, "]}");
-    pthread_mutex_unlock(&faults->mutex);
-}
-
-/* ---- Holding ---------------------------------------------------------------------------------------------------- */
-
-static bool hold_wants(struct hold *hold, enum fault_on on, const struct fault_event *event, int64_t number)
-{
-    if (hold->state != HOLD_ARMED)
-        return false;
-    if (hold->number > 0)
-        return on == FAULT_ON_REQUEST && hold->number == number;
-    return fault_matches(&hold->match, on, event) && hold->skip-- <= 0;
-}
-
-static void claim_hold(struct hold *hold, const struct fault_event *event, int64_t number)
-{
-    size_t len = strlen(event->method);
-    len = len < FAULTS_METHOD_SIZE ? len : FAULTS_METHOD_SIZE - 1;
-    memcpy(hold->held_method, event->method, len);
-    hold->held_method[len] = '\0';
-    hold->held_number = number;
-    hold->state = HOLD_CLAIMED;
-}
-
-/* Waits as long as the hold is this one; true when it was released by a cut. Mutex held. */
-static bool stay(struct faults *faults, int64_t generation)
-{
-    struct hold *hold = &faults->hold;
-    int64_t deadline = clock_mono_ms() + of_real_ms(FAULTS_MAX_HOLD_REAL_MS);
-    if (hold->generation != generation)
-        return false;
-    hold->state = HOLD_ARRIVED;
-    pthread_cond_broadcast(&faults->changed);
-    while (hold->generation == generation && clock_mono_ms() < deadline && wait_for_change(faults, deadline))
-        ;
-    return hold->generation == generation + 1 && hold->cut;
-}
-
-static void let_go(struct faults *faults, bool cut)
-{
-    struct hold *hold = &faults->hold;
-    hold->state = HOLD_NONE;
-    hold->cut = cut;
-    hold->generation++;
-    pthread_cond_broadcast(&faults->changed);
-}
-
-bool faults_hold(struct faults *faults, struct json_object *json, struct error *err)
-{
-    static const char *const members[] = {"number", "method", "nth", "where", "on", "only", "path", NULL};
-    struct fault_match match = {.pattern = NULL};
-    int64_t number, nth;
-    const char *where = json_text_at(json, "where", "before");
-    bool after = strcmp(where, "after") == 0;
-    if (!fault_check_members(json, members, err) || !fault_number(json, "number", 0, 0, INT64_MAX, &number, err) ||
-        !fault_number(json, "nth", 1, 1, INT64_MAX, &nth, err))
-        return false;
-    if (!after && strcmp(where, "before") != 0)
-        return error_set(err, ERROR_PERMANENT, "hold", "cannot hold \"%.50s\" the effect: before or after is allowed",
-                         where);
-    if (!fault_match_parse(json, &match, err))
-        return false;
-    pthread_mutex_lock(&faults->mutex);
-    let_go(faults, false);
-    struct hold *hold = &faults->hold;
-    fault_match_release(&hold->match);
-    hold->match = match;
-    hold->number = number;
-    hold->skip = nth - 1;
-    hold->after = after;
-    hold->held_number = 0;
-    hold->held_method[0] = '\0';
-    hold->generation++;
-    hold->state = HOLD_ARMED;
-    pthread_mutex_unlock(&faults->mutex);
-    return true;
-}
-
-void faults_release(struct faults *faults, bool cut)
-{
-    pthread_mutex_lock(&faults->mutex);
-    let_go(faults, cut);
-    pthread_mutex_unlock(&faults->mutex);
-}
-
-void faults_hold_json(struct faults *faults, int64_t wait_real_ms, struct buf *out)
-{
-    pthread_mutex_lock(&faults->mutex);
-    struct hold *hold = &faults->hold;
-    int64_t generation = hold->generation, deadline = clock_mono_ms() + of_real_ms(wait_real_ms);
-    while (hold->generation == generation && (hold->state == HOLD_ARMED || hold->state == HOLD_CLAIMED) &&
-           clock_mono_ms() < deadline && wait_for_change(faults, deadline))
-        ;
-    buf_printf(out, "{\"armed\":%s,\"arrived\":%s,\"where\":\"%s\",\"number\":%lld,\"method\":\"%s\"}",
-               hold->state == HOLD_NONE ? "false" : "true", hold->state == HOLD_ARRIVED ? "true" : "false",
-               hold->after ? "after" : "before", (long long)hold->held_number, hold->held_method);
     pthread_mutex_unlock(&faults->mutex);
 }
 
@@ -360,7 +199,7 @@ void faults_hold_json(struct faults *faults, int64_t wait_real_ms, struct buf *o
 static void wait_out(struct faults *faults, int64_t ms)
 {
     int64_t deadline = clock_mono_ms() + ms, clears = faults->clears;
-    while (clock_mono_ms() < deadline && clears == faults->clears && wait_for_change(faults, deadline))
+    while (clock_mono_ms() < deadline && clears == faults->clears && faults_wait(faults, deadline))
         ;
 }
 
@@ -379,12 +218,12 @@ void faults_request(struct faults *faults, const struct fault_event *event, stru
     int64_t number = ret->number = count_request(faults, event, &method);
     take_rule(faults, FAULT_ON_REQUEST, event, number, &ret->fault);
     bool cut = false;
-    if (hold_wants(&faults->hold, FAULT_ON_REQUEST, event, number)) {
-        claim_hold(&faults->hold, event, number);
+    if (fault_hold_wants(&faults->hold, FAULT_ON_REQUEST, event, number)) {
+        fault_hold_claim(&faults->hold, event, number);
         if (faults->hold.after)
             ret->hold = faults->hold.generation;
         else
-            cut = stay(faults, faults->hold.generation);
+            cut = fault_hold_stay(faults, faults->hold.generation);
     }
     if (cut)
         ret->fault = (struct fault){.kind = FAULT_CUT};
@@ -407,7 +246,7 @@ void faults_effect(struct faults *faults, struct fault_ticket *ticket)
     pthread_mutex_lock(&faults->mutex);
     if (is_late_answer(&ticket->fault))
         wait_out(faults, ticket->fault.delay_ms);
-    if (ticket->hold != 0 && stay(faults, ticket->hold)) {
+    if (ticket->hold != 0 && fault_hold_stay(faults, ticket->hold)) {
         ticket->fault = (struct fault){.kind = FAULT_CUT, .after = true};
         count_failure(faults, ticket->number, faults->log[ticket->number % FAULTS_MAX_LOG].method);
     }
@@ -434,9 +273,9 @@ bool faults_point(struct faults *faults, const struct fault_event *event, struct
     if (!faults)
         return false;
     pthread_mutex_lock(&faults->mutex);
-    if (hold_wants(&faults->hold, FAULT_ON_POINT, event, 0)) {
-        claim_hold(&faults->hold, event, 0);
-        stay(faults, faults->hold.generation);
+    if (fault_hold_wants(&faults->hold, FAULT_ON_POINT, event, 0)) {
+        fault_hold_claim(&faults->hold, event, 0);
+        fault_hold_stay(faults, faults->hold.generation);
     }
     pthread_mutex_unlock(&faults->mutex);
     return taken;
@@ -445,10 +284,10 @@ bool faults_point(struct faults *faults, const struct fault_event *event, struct
 void faults_keep_silent(struct faults *faults)
 {
     pthread_mutex_lock(&faults->mutex);
-    int64_t deadline = clock_mono_ms() + of_real_ms(FAULTS_MAX_HOLD_REAL_MS), clears = faults->clears;
+    int64_t deadline = clock_mono_ms() + faults_of_real_ms(FAULTS_MAX_HOLD_REAL_MS), clears = faults->clears;
     if (faults->silent < FAULTS_MAX_WAITING) {
         faults->silent++;
-        while (clock_mono_ms() < deadline && clears == faults->clears && wait_for_change(faults, deadline))
+        while (clock_mono_ms() < deadline && clears == faults->clears && faults_wait(faults, deadline))
             ;
         faults->silent--;
     }
@@ -463,7 +302,7 @@ static void put_log(const struct faults *faults, int64_t since, struct buf *out)
     first = since + 1 > first ? since + 1 : first;
     buf_append_str(out, ",\"log\":[");
     for (int64_t number = first; number <= faults->total; number++) {
-        const struct logged *logged = &faults->log[number % FAULTS_MAX_LOG];
+        const struct fault_logged *logged = &faults->log[number % FAULTS_MAX_LOG];
         buf_printf(out, "%s{\"number\":%lld,\"method\":\"%s\",\"effect\":%s,\"failed\":%s}", number > first ? "," : "",
                    (long long)number, faults->counts[logged->method].method, logged->effect ? "true" : "false",
                    logged->failed ? "true" : "false");
@@ -478,7 +317,7 @@ void faults_requests_json(struct faults *faults, int64_t since, struct buf *out)
     buf_printf(out, "{\"total\":%lld,\"effects\":%lld,\"methods\":{", (long long)faults->total,
                (long long)faults->effects);
     for (int i = 0; i < faults->method_count; i++) {
-        const struct counts *counts = &faults->counts[i];
+        const struct fault_counts *counts = &faults->counts[i];
         if (counts->seen + counts->responses == 0)
             continue;
         buf_printf(out, "%s\"%s\":{\"seen\":%lld,\"effects\":%lld,\"failed\":%lld,\"responses\":%lld}", separator,
@@ -501,88 +340,4 @@ void faults_requests_reset(struct faults *faults)
         faults->counts[i].seen = faults->counts[i].effects = faults->counts[i].failed = faults->counts[i].responses = 0;
     memset(faults->log, 0, sizeof faults->log);
     pthread_mutex_unlock(&faults->mutex);
-}
-
-/* ---- Hazards ---------------------------------------------------------------------------------------------------- */
-
-enum { HOUR_MS = 3600000, APPEND_IDLE_MS = 600000 };
-
-static const struct {
-    const char *name;
-    int64_t fallback, high;
-} SWITCHES[HAZARDS] = {
-    [HAZARD_YOUNG_TABLE_MS] = {"youngTableMs", 0, 24LL * HOUR_MS},
-    [HAZARD_JOBS_HIDDEN_LOOKS] = {"jobsHiddenLooks", 0, 1000},
-    [HAZARD_JOBS_FORGOTTEN_MS] = {"jobsForgottenMs", 0, 366LL * 24 * HOUR_MS},
-    [HAZARD_FORGOTTEN_ARE_FREE] = {"forgottenIdsAreFree", 1, 1},
-    [HAZARD_APPEND_IDLE_MS] = {"appendIdleMs", APPEND_IDLE_MS, 24LL * HOUR_MS},
-};
-
-int64_t faults_hazard(const struct faults *faults, enum hazard hazard)
-{
-    return faults ? atomic_load(&faults->hazards[hazard]) : SWITCHES[hazard].fallback;
-}
-
-bool faults_set_hazards(struct faults *faults, struct json_object *change, struct error *err)
-{
-    const char *members[HAZARDS + 1] = {NULL};
-    int64_t values[HAZARDS];
-    for (int i = 0; i < HAZARDS; i++)
-        members[i] = SWITCHES[i].name;
-    if (!fault_check_members(change, members, err))
-        return false;
-    for (int i = 0; i < HAZARDS; i++)
-        if (!fault_number(change, SWITCHES[i].name, atomic_load(&faults->hazards[i]), 0, SWITCHES[i].high, &values[i],
-                          err))
-            return false;
-    for (int i = 0; i < HAZARDS; i++)
-        atomic_store(&faults->hazards[i], values[i]);
-    return true;
-}
-
-void faults_reset_hazards(struct faults *faults)
-{
-    for (int i = 0; i < HAZARDS; i++)
-        atomic_store(&faults->hazards[i], SWITCHES[i].fallback);
-}
-
-void faults_hazards_json(const struct faults *faults, struct buf *out)
-{
-    for (int i = 0; i < HAZARDS; i++)
-        buf_printf(out, "%c\"%s\":%lld", i ? ',' : '{', SWITCHES[i].name, (long long)atomic_load(&faults->hazards[i]));
-    buf_append_char(out, '}');
-}
-
-/* ---- Streams ---------------------------------------------------------------------------------------------------- */
-
-void faults_watch_streams(struct faults *faults, fault_streams_fn *fn, void *user)
-{
-    if (!faults)
-        return;
-    pthread_mutex_lock(&faults->mutex);
-    BUG_ON(faults->watcher_count == FAULTS_MAX_SERVERS);
-    faults->watchers[faults->watcher_count++] = (struct watcher){fn, user};
-    pthread_mutex_unlock(&faults->mutex);
-}
-
-void faults_forget_streams(struct faults *faults, const void *user)
-{
-    if (!faults)
-        return;
-    pthread_mutex_lock(&faults->mutex);
-    for (size_t i = 0; i < faults->watcher_count; i++)
-        if (faults->watchers[i].user == user)
-            faults->watchers[i] = faults->watchers[--faults->watcher_count];
-    pthread_mutex_unlock(&faults->mutex);
-}
-
-int faults_act_on_streams(struct faults *faults, const char *pattern, const char *path, enum fault_stream_act act,
-                          int grpc_code)
-{
-    int count = 0;
-    pthread_mutex_lock(&faults->mutex); /* a server that stops waits until we are done with it */
-    for (size_t i = 0; i < faults->watcher_count; i++)
-        count += faults->watchers[i].fn(faults->watchers[i].user, pattern, path, act, grpc_code);
-    pthread_mutex_unlock(&faults->mutex);
-    return count;
 }

@@ -331,6 +331,30 @@ class PubSub(Bench):
         self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
         self.assertEqual(self.stack.requests()["methods"]["pubsub.StreamingPull"]["responses"], answers)
 
+    def test_4_a_worker_is_killed_exactly_where_its_request_is_held(self):
+        """The hook of a sweep: the effect of the held request has happened or not, and the worker never hears of it."""
+        for where in ("before", "after"):
+            self.stack.edit("campaigns", 2, kinds=("create",))
+            self.stack.count_from_here()
+            self.stack.hold(method="bigquery.jobs.insert", nth=2, where=where)
+            self.assertEqual(self.publish(), (0, 1))
+            worker = self.stack.start("worker", "st-ingestor", "worker")
+            held = self.stack.wait_for_hold(SOON_S)
+            worker.kill()
+            worker.wait()
+            log = self.stack.requests(since=held["number"] - 1)["log"]
+            self.assertEqual((log[0]["method"], log[0]["effect"]), ("bigquery.jobs.insert", True))
+            self.stack.release_hold(cut=where == "before")
+            second = self.stack.start("worker", "st-ingestor", "worker")
+            deadline = time.monotonic() + SOON_S
+            while self.messages() or self.stack.warehouse_count("campaigns") < self.stack.source_count("campaigns"):
+                self.assertLess(time.monotonic(), deadline, tail(second))
+                time.sleep(0.1)
+            second.terminate()
+            self.assertEqual(second.wait(SOON_S), 0, tail(second))
+        got = self.stack.query("SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM `{p}.st_raw_v2.raw_campaigns`")[0]
+        self.assertEqual([int(got["n"]), int(got["ids"])], [self.stack.source_count("campaigns")] * 2)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -37,6 +37,7 @@ struct destination {
 struct queued {
     struct queued *next;
     struct rpc_message *message;
+    struct write_error *refusal; /* of the fault bench: answered by this instead; NULL = served */
 };
 
 struct append_conn {
@@ -90,13 +91,19 @@ static void destination_free(struct destination *d)
     free(d);
 }
 
+static void free_queue(struct queued *list)
+{
+    for (struct queued *next; list; list = next) {
+        next = list->next;
+        rpc_message_unref(list->message);
+        free(list->refusal);
+        free(list);
+    }
+}
+
 static void conn_free(struct append_conn *conn)
 {
-    for (struct queued *q = conn->shared.first, *next; q; q = next) {
-        next = q->next;
-        rpc_message_unref(q->message);
-        free(q);
-    }
+    free_queue(conn->shared.first);
     for (struct destination *d = conn->own.destinations, *next; d; d = next) {
         next = d->next;
         destination_free(d);
@@ -154,12 +161,12 @@ static void on_opened(void *service, struct rpc_call *call)
     pthread_mutex_unlock(&conn->write->mutex);
 }
 
-static void on_message(void *service, struct rpc_call *call, struct rpc_message *message)
+static void enqueue(struct rpc_call *call, struct rpc_message *message, struct write_error *refusal)
 {
     struct append_conn *conn = rpc_call_user(call);
     struct queued *q = xcalloc(1, sizeof *q);
-    (void)service;
     q->message = rpc_message_ref(message);
+    q->refusal = refusal;
     pthread_mutex_lock(&conn->mutex);
     *conn->shared.end = q;
     conn->shared.end = &q->next;
@@ -171,6 +178,21 @@ static void on_message(void *service, struct rpc_call *call, struct rpc_message 
     }
     schedule(conn);
     pthread_mutex_unlock(&conn->mutex);
+}
+
+static void on_message(void *service, struct rpc_call *call, struct rpc_message *message)
+{
+    (void)service;
+    enqueue(call, message, NULL);
+}
+
+static void on_refused(void *service, struct rpc_call *call, struct rpc_message *message, enum rpc_status status,
+                       const char *text)
+{
+    struct write_error *refusal = xcalloc(1, sizeof *refusal);
+    (void)service;
+    write_fail(refusal, status, 0, "", "%s", text);
+    enqueue(call, message, refusal);
 }
 
 static void on_half_closed(void *service, struct rpc_call *call)
@@ -211,6 +233,7 @@ void append_close_idle(struct bq_write *write, int64_t idle_ms)
 const struct rpc_stream_handlers append_handlers = {.answers_each = true,
                                                     .opened = on_opened,
                                                     .message = on_message,
+                                                    .refuse = on_refused,
                                                     .half_closed = on_half_closed,
                                                     .closed = on_closed};
 
@@ -742,6 +765,12 @@ static void serve_all(struct append_conn *conn, struct queued *list, size_t coun
     struct batch batch = {.items = xcalloc(count, sizeof *batch.items)};
     size_t i = 0;
     for (struct queued *q = list; q && !conn->own.over; q = q->next, i++) {
+        if (q->refusal) {
+            flush(conn, &batch); /* what came before is answered before */
+            if (!conn->own.over)
+                send_error(conn, conn->own.current, q->refusal, NULL, 0);
+            continue;
+        }
         bool well_formed = append_request_parse(rpc_message_bytes(q->message), &requests[i]);
         serve_one(conn, &batch, &requests[i], well_formed);
     }
@@ -790,11 +819,7 @@ void append_serve(struct append_conn *conn)
             break;
         serve_all(conn, list, count);
         atomic_store(&conn->active_ms, clock_mono_ms());
-        for (struct queued *next; list; list = next) {
-            next = list->next;
-            rpc_message_unref(list->message);
-            free(list);
-        }
+        free_queue(list);
     }
     atomic_store(&conn->serving, false);
 }

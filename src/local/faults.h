@@ -56,6 +56,7 @@ enum fault_body { FAULT_BODY_JSON, FAULT_BODY_HTML, FAULT_BODY_EMPTY, FAULT_BODY
 struct fault {
     enum fault_kind kind;
     bool after;      /* the effect happens, the answer is what goes wrong */
+    bool in_band;    /* FAULT_STATUS in a stream that can say so: the answer to one request; the stream goes on */
     int http_status; /* FAULT_STATUS: the same failure in both worlds */
     int grpc_code;
     char reason[FAULTS_METHOD_SIZE]; /* BigQuery's; "" = the usual one of the status */

@@ -251,6 +251,7 @@ static bool parse_fault(struct json_object *json, const struct kind *kind, struc
     if (!choice(json, "body", bodies, COUNT(bodies), &body, err) || !parse_status(json, ret, err))
         return false;
     ret->body = (enum fault_body)body;
+    ret->in_band = kind->kind == FAULT_STATUS && json_bool_at(json, "inBand", false);
     return fault_number(json, "delayMs", kind->kind == FAULT_DELAY ? DEFAULT_DELAY_MS : 0, 0, FAULTS_MAX_DELAY_MS,
                         &ret->delay_ms, err) &&
            fault_number(json, "bytes", 0, 0, MAX_BYTES, &ret->bytes, err) &&
@@ -273,7 +274,7 @@ bool fault_rule_parse(struct json_object *json, struct fault_rule *ret, struct e
 {
     static const char *const members[] = {"method",  "path",   "on",   "only",       "kind",   "count",   "skip",
                                           "after",   "status", "code", "retryAfter", "reason", "message", "body",
-                                          "delayMs", "bytes",  "rows", "delta",      NULL};
+                                          "delayMs", "bytes",  "rows", "delta",      "inBand", NULL};
     *ret = (struct fault_rule){.id = 0};
     if (!fault_check_members(json, members, err))
         return false;

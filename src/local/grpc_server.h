@@ -71,6 +71,9 @@ struct rpc_stream_handlers { /* each may be NULL, except message */
     const char *later;       /* what the bench calls requests behind the first; NULL = the same */
     void (*opened)(void *service, struct rpc_call *call);
     void (*message)(void *service, struct rpc_call *call, struct rpc_message *message);
+    /* For the fault bench: answers a request in its turn by an error that does not end the stream. The text is copied. */
+    void (*refuse)(void *service, struct rpc_call *call, struct rpc_message *message, enum rpc_status status,
+                   const char *text);
     void (*half_closed)(void *service, struct rpc_call *call); /* NULL: the call is finished with OK */
     void (*drained)(void *service, struct rpc_call *call);
     void (*closed)(void *service, struct rpc_call *call);

@@ -52,6 +52,11 @@ static const char *usual_text(int code)
     }
 }
 
+static const char *text_of(const struct fault *fault)
+{
+    return fault->message[0] ? fault->message : usual_text(fault->grpc_code);
+}
+
 static void fall_silent(struct rpc_call *call)
 {
     pthread_mutex_lock(&call->mutex);
@@ -72,8 +77,7 @@ static void ignore(struct rpc_call *call)
 static bool strike(struct rpc_call *call, const struct fault *fault)
 {
     if (fault->kind == FAULT_STATUS)
-        rpc_call_finish(call, (enum rpc_status)fault->grpc_code,
-                        fault->message[0] ? fault->message : usual_text(fault->grpc_code));
+        rpc_call_finish(call, (enum rpc_status)fault->grpc_code, text_of(fault));
     else if (fault->kind == FAULT_CUT)
         rpc_call_finish(call, RPC_UNAVAILABLE, CUT_TEXT);
     else if (fault->kind == FAULT_SILENCE)
@@ -134,6 +138,18 @@ static void expect_response(struct rpc_call *call, const struct fault_ticket *ti
     pthread_mutex_unlock(&call->mutex);
 }
 
+/* True: the request is refused in band. */
+static bool refuse(struct rpc_call *call, struct rpc_message *message, const struct fault *fault)
+{
+    const struct rpc_stream_handlers *stream = call->method->stream;
+    const struct fault_ticket none = {.number = 0};
+    if (!stream || !stream->refuse || !fault->in_band || fault->after)
+        return false;
+    expect_response(call, &none, false);
+    stream->refuse(call->service, call, message, (enum rpc_status)fault->grpc_code, text_of(fault));
+    return true;
+}
+
 static void deliver_message(struct rpc_call *call, struct rpc_message *message, struct fault_ticket *ticket)
 {
     const struct rpc_stream_handlers *stream = call->method->stream;
@@ -171,7 +187,7 @@ void rpc_fault_deliver(struct rpc_call *call, struct rpc_message *message)
         return;
     const struct fault_event event = event_of(call, name, method->effect);
     faults_request(call->server->faults, &event, &ticket);
-    if (!ticket.fault.after && strike(call, &ticket.fault))
+    if (refuse(call, message, &ticket.fault) || (!ticket.fault.after && strike(call, &ticket.fault)))
         return;
     if (method->unary)
         deliver_unary(call, message, &ticket);

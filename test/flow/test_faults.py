@@ -276,6 +276,11 @@ class PubSub(Bench):
         done = self.stack.ingestor("dispatch", "campaigns", "--mode", "full", check=False)
         return done.returncode, self.messages() - before
 
+    def test_0_one_bench_on_every_port(self):
+        armed = self.stack.fault("pubsub.*", "delay")
+        for name in ("ST_LOCAL_ADMIN_URL", "ST_LOCAL_PUBSUB_ADMIN_URL", "BIGQUERY_EMULATOR_HOST"):
+            self.assertEqual([f["id"] for f in call(f"{self.stack.env[name]}/_admin/faults")["faults"]], [armed], name)
+
     def test_1_each_kind_on_publish(self):
         for rule, expected in (
                 ({"kind": "status", "code": "UNAVAILABLE"}, (0, 1)),

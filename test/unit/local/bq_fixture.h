@@ -90,6 +90,16 @@ static inline void bq_hazards(struct bq_fixture *f, const char *switches)
     json_object_put(json);
 }
 
+static inline void bq_fault(struct bq_fixture *f, const char *rule)
+{
+    struct error err = ERROR_INIT;
+    int64_t id;
+    struct json_object *json = json_parse(slice_str(rule), "rule", &err);
+    if (!json || !faults_add(f->faults, json, &id, &err))
+        fail_msg("%s: %s", rule, err.message);
+    json_object_put(json);
+}
+
 /* The rows of a statement as compact JSON text, e.g. [{"f":[{"v":"1"}]}]; owned by the caller. */
 static inline char *bq_rows(struct bq_fixture *f, const char *sql)
 {

@@ -492,6 +492,35 @@ static void test_a_young_table_is_unknown(void **state)
     grpc_stream_free(s);
 }
 
+static void test_one_request_is_refused_in_its_turn(void **state)
+{
+    struct bq_fixture *f = *state;
+    const char *name = TABLE "/streams/_default";
+    struct grpc_stream *s = open_append(f, name);
+    bq_fault(f, "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\",\"inBand\":true,"
+                "\"skip\":1,"
+                "\"message\":\"Exceeds 'AppendRows throughput' quota\"}");
+    for (int i = 0; i < 3; i++)
+        send_append(s, &(struct append){name, i == 0 ? WRITER_PLAIN : WRITER_NONE, -1, i, 1, "x", 0});
+    expect_exactly(s, "ok");
+    expect_exactly(s, "error 8 code 0: Exceeds 'AppendRows throughput' quota");
+    expect_exactly(s, "ok");
+    grpc_stream_free(s);
+    assert_bq_value(f, "SELECT STRING_AGG(CAST(id AS STRING) ORDER BY id) AS ids FROM d.t", "0,2");
+}
+
+static void test_a_reply_is_lost_behind_the_rows(void **state)
+{
+    struct bq_fixture *f = *state;
+    const struct append one = {TABLE "/streams/_default", WRITER_PLAIN, -1, 1, 1, "x", 0};
+    struct grpc_stream *s = open_append(f, one.stream);
+    bq_fault(f, "{\"method\":\"write.AppendRows\",\"kind\":\"cut_after\"}");
+    send_append(s, &one);
+    expect(s, "end 14: ", "Socket closed");
+    grpc_stream_free(s);
+    assert_bq_value(f, "SELECT COUNT(*) AS n FROM d.t", "1");
+}
+
 static void test_a_connection_without_traffic_is_closed(void **state)
 {
     struct bq_fixture *f = *state;
@@ -519,6 +548,8 @@ int main(void)
         CASE(test_schema_changes),
         CASE(test_bad_targets),
         CASE(test_many_requests_keep_their_order),
+        CASE(test_one_request_is_refused_in_its_turn),
+        CASE(test_a_reply_is_lost_behind_the_rows),
         CASE(test_a_young_table_is_unknown),
         CASE(test_a_connection_without_traffic_is_closed),
     };

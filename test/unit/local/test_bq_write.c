@@ -492,21 +492,41 @@ static void test_a_young_table_is_unknown(void **state)
     grpc_stream_free(s);
 }
 
+static void wait_until_seen(struct bq_fixture *f, const char *text)
+{
+    struct buf out = BUF_INIT;
+    do {
+        buf_clear(&out);
+        faults_requests_json(f->faults, -1, &out);
+    } while (!strstr(buf_cstr(&out), text));
+    buf_release(&out);
+}
+
+/* The first answer is held, so that all others wait in the server: the refused one may not overtake its neighbour. */
 static void test_one_request_is_refused_in_its_turn(void **state)
 {
+    enum { REQUESTS = 8, REFUSED = 6 };
     struct bq_fixture *f = *state;
     const char *name = TABLE "/streams/_default";
+    struct error err = ERROR_INIT;
+    struct json_object *hold =
+        json_parse(SLICE_LIT("{\"method\":\"write.AppendRows\",\"where\":\"after\"}"), "hold", &err);
     struct grpc_stream *s = open_append(f, name);
+    assert_true(faults_hold(f->faults, hold, &err));
     bq_fault(f, "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\",\"inBand\":true,"
-                "\"skip\":1,"
-                "\"message\":\"Exceeds 'AppendRows throughput' quota\"}");
-    for (int i = 0; i < 3; i++)
+                "\"skip\":6,\"message\":\"Exceeds 'AppendRows throughput' quota\"}");
+    for (int i = 0; i < REQUESTS; i++)
         send_append(s, &(struct append){name, i == 0 ? WRITER_PLAIN : WRITER_NONE, -1, i, 1, "x", 0});
-    expect_exactly(s, "ok");
-    expect_exactly(s, "error 8 code 0: Exceeds 'AppendRows throughput' quota");
-    expect_exactly(s, "ok");
+    wait_until_seen(f, "\"write.AppendRows\":{\"seen\":8");
+    faults_release(f->faults, false);
+    for (int i = 0; i < REQUESTS; i++)
+        expect_exactly(s, i == REFUSED ? "error 8 code 0: Exceeds 'AppendRows throughput' quota" : "ok");
+    assert_bq_value(f, "SELECT STRING_AGG(CAST(id AS STRING) ORDER BY id) AS ids FROM d.t", "0,1,2,3,4,5,7");
+    bq_fault(f, "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\"}");
+    send_append(s, &(struct append){name, WRITER_NONE, -1, 5, 1, "x", 0});
+    expect(s, "end 8: ", "Quota exceeded");
     grpc_stream_free(s);
-    assert_bq_value(f, "SELECT STRING_AGG(CAST(id AS STRING) ORDER BY id) AS ids FROM d.t", "0,2");
+    json_object_put(hold);
 }
 
 static void test_a_reply_is_lost_behind_the_rows(void **state)

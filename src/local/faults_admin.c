@@ -5,6 +5,7 @@
 
 #include "faults_rule.h"
 #include "grpc_server.h"
+#include "local_json.h"
 
 enum { MAX_WAIT_REAL_MS = 300000 };
 
@@ -236,21 +237,9 @@ static const struct route *find_route(struct http_exchange *x)
 
 static bool run(struct admin *admin, const struct route *route)
 {
-    if (strcmp(route->method, "POST") == 0) {
-        admin->body = json_parse(http_exchange_body(admin->x), "body", &admin->err);
-        if (admin->body == NULL)
-            return false;
-    }
+    if (strcmp(route->method, "POST") == 0 && !(admin->body = local_read_object(admin->x, &admin->err)))
+        return false;
     return route->serve(admin);
-}
-
-static void reply_error(struct admin *admin, int status, const char *message)
-{
-    buf_clear(&admin->out);
-    buf_append_str(&admin->out, "{\"error\":");
-    buf_append_json_string(&admin->out, slice_str(message));
-    buf_append_char(&admin->out, '}');
-    http_exchange_reply_buf(admin->x, status, "application/json", &admin->out);
 }
 
 bool faults_admin_serve(struct faults *faults, struct http_exchange *x)
@@ -260,9 +249,9 @@ bool faults_admin_serve(struct faults *faults, struct http_exchange *x)
     if (route == NULL)
         return false;
     if (!http_exchange_peer_is_loopback(x))
-        reply_error(&admin, 403, "admin routes are for loopback only");
+        local_reply_error(x, 403, "admin routes are for loopback only");
     else if (!run(&admin, route))
-        reply_error(&admin, 400, admin.err.message);
+        local_reply_error(x, 400, admin.err.message);
     else
         http_exchange_reply_buf(x, 200, admin.type, &admin.out);
     json_object_put(admin.body);

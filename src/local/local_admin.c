@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "faults_admin.h"
+#include "local_json.h"
 
 enum { STOP_GRACE_MS = 1000, HANDLER_THREADS = 4 /* some may wait for a held request */ };
 
@@ -50,7 +51,7 @@ static void handle(void *user, struct http_exchange *x)
             return;
         }
     }
-    http_exchange_reply(x, 404, "application/json", SLICE_LIT("{\"error\":\"no such route\"}"));
+    local_reply_error(x, 404, "no such route");
 }
 
 struct local_admin *local_admin_start(struct pubsub_server *pubsub, struct faults *faults, struct error *err)

@@ -11,10 +11,9 @@
 #include <cmocka.h>
 
 #include "../../../src/local/bq_server.h"
-#include "../../../src/local/faults.h"
 #include "base/json.h"
-#include "google/grpc.h"
 #include "net/http.h"
+#include "rpc_fixture.h"
 
 struct bq_fixture {
     struct faults *faults;
@@ -30,14 +29,10 @@ static inline void bq_fixture_open(struct bq_fixture *f)
     struct error err = ERROR_INIT;
     f->faults = faults_new();
     struct bq_server_options options = {.folder = "data", .faults = f->faults};
-    char target[32];
     f->server = bq_server_start(&options, &err);
     if (!f->server)
         fail_msg("could not start: %s", err.message);
-    f->none = google_credentials_none();
-    snprintf(target, sizeof target, "127.0.0.1:%u", bq_server_grpc_port(f->server));
-    f->link = grpc_link_new(target, true, f->none, &err);
-    assert_non_null(f->link);
+    f->link = link_to(bq_server_grpc_port(f->server), &f->none);
 }
 
 static inline void bq_fixture_close(struct bq_fixture *f)
@@ -87,16 +82,6 @@ static inline void bq_hazards(struct bq_fixture *f, const char *switches)
     struct json_object *json = json_parse(slice_str(switches), "switches", &err);
     if (!json || !faults_set_hazards(f->faults, json, &err))
         fail_msg("%s: %s", switches, err.message);
-    json_object_put(json);
-}
-
-static inline void bq_fault(struct bq_fixture *f, const char *rule)
-{
-    struct error err = ERROR_INIT;
-    int64_t id;
-    struct json_object *json = json_parse(slice_str(rule), "rule", &err);
-    if (!json || !faults_add(f->faults, json, &id, &err))
-        fail_msg("%s: %s", rule, err.message);
     json_object_put(json);
 }
 

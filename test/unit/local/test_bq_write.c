@@ -513,8 +513,9 @@ static void test_one_request_is_refused_in_its_turn(void **state)
         json_parse(SLICE_LIT("{\"method\":\"write.AppendRows\",\"where\":\"after\"}"), "hold", &err);
     struct grpc_stream *s = open_append(f, name);
     assert_true(faults_hold(f->faults, hold, &err));
-    bq_fault(f, "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\",\"inBand\":true,"
-                "\"skip\":6,\"message\":\"Exceeds 'AppendRows throughput' quota\"}");
+    arm(f->faults,
+        "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\",\"inBand\":true,"
+        "\"skip\":6,\"message\":\"Exceeds 'AppendRows throughput' quota\"}");
     for (int i = 0; i < REQUESTS; i++)
         send_append(s, &(struct append){name, i == 0 ? WRITER_PLAIN : WRITER_NONE, -1, i, 1, "x", 0});
     wait_until_seen(f, "\"write.AppendRows\":{\"seen\":8");
@@ -522,7 +523,7 @@ static void test_one_request_is_refused_in_its_turn(void **state)
     for (int i = 0; i < REQUESTS; i++)
         expect_exactly(s, i == REFUSED ? "error 8 code 0: Exceeds 'AppendRows throughput' quota" : "ok");
     assert_bq_value(f, "SELECT STRING_AGG(CAST(id AS STRING) ORDER BY id) AS ids FROM d.t", "0,1,2,3,4,5,7");
-    bq_fault(f, "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\"}");
+    arm(f->faults, "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\"}");
     send_append(s, &(struct append){name, WRITER_NONE, -1, 5, 1, "x", 0});
     expect(s, "end 8: ", "Quota exceeded");
     grpc_stream_free(s);
@@ -534,7 +535,7 @@ static void test_a_reply_is_lost_behind_the_rows(void **state)
     struct bq_fixture *f = *state;
     const struct append one = {TABLE "/streams/_default", WRITER_PLAIN, -1, 1, 1, "x", 0};
     struct grpc_stream *s = open_append(f, one.stream);
-    bq_fault(f, "{\"method\":\"write.AppendRows\",\"kind\":\"cut_after\"}");
+    arm(f->faults, "{\"method\":\"write.AppendRows\",\"kind\":\"cut_after\"}");
     send_append(s, &one);
     expect(s, "end 14: ", "Socket closed");
     grpc_stream_free(s);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "faults.h"
+#include "rpc_fixture.h"
 
 enum { SOON_REAL_MS = 20000 };
 
@@ -34,17 +34,6 @@ static struct json_object *parse(const char *text)
     if (!json)
         fail_msg("%s: %s", text, err.message);
     return json;
-}
-
-static int64_t add(struct faults *faults, const char *rule)
-{
-    struct error err = ERROR_INIT;
-    struct json_object *json = parse(rule);
-    int64_t id = 0;
-    if (!faults_add(faults, json, &id, &err))
-        fail_msg("%s: %s", rule, err.message);
-    json_object_put(json);
-    return id;
 }
 
 static void refused(struct faults *faults, const char *rule, const char *says)
@@ -134,8 +123,8 @@ static void what_has_no_meaning_is_refused(void **state)
 static void rules_are_a_queue(void **state)
 {
     struct faults *faults = *state;
-    add(faults, "{\"method\":\"a.*\",\"kind\":\"status\",\"status\":503,\"skip\":1,\"count\":2}");
-    add(faults, "{\"method\":\"a.x\",\"kind\":\"cut_before\"}");
+    arm(faults, "{\"method\":\"a.*\",\"kind\":\"status\",\"status\":503,\"skip\":1,\"count\":2}");
+    arm(faults, "{\"method\":\"a.x\",\"kind\":\"cut_before\"}");
     static const struct {
         const char *method;
         enum fault_kind kind;
@@ -156,8 +145,8 @@ static void rules_are_a_queue(void **state)
 static void rules_see_targets_bodies_and_effects(void **state)
 {
     struct faults *faults = *state;
-    add(faults, "{\"path\":\"/invoices\",\"kind\":\"cut_before\"}");
-    add(faults, "{\"path\":\"\\\"job\\\":9\",\"only\":\"effects\",\"kind\":\"cut_after\"}");
+    arm(faults, "{\"path\":\"/invoices\",\"kind\":\"cut_before\"}");
+    arm(faults, "{\"path\":\"\\\"job\\\":9\",\"only\":\"effects\",\"kind\":\"cut_after\"}");
     assert_int_equal(ask(faults, "a", false).fault.kind, FAULT_NONE);
     struct fault_ticket ticket = ask(faults, "a", true);
     assert_int_equal(ticket.fault.kind, FAULT_CUT);
@@ -179,7 +168,7 @@ static void one_failure_in_two_worlds(void **state)
         {"{\"kind\":\"status\",\"code\":\"INTERNAL\",\"status\":418}", 418, 13},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        add(*state, cases[i].rule);
+        arm(*state, cases[i].rule);
         struct fault fault = ask(*state, "m", false).fault;
         if (fault.http_status != cases[i].http || fault.grpc_code != cases[i].grpc)
             fail_msg("%s: %d and %d", cases[i].rule, fault.http_status, fault.grpc_code);
@@ -191,8 +180,8 @@ static void responses_and_points_are_apart_from_requests(void **state)
     struct faults *faults = *state;
     const struct fault_event event = {.method = "s.M"};
     struct fault fault;
-    add(faults, "{\"kind\":\"silence\",\"on\":\"response\"}");
-    add(faults, "{\"kind\":\"duplicate\",\"on\":\"point\",\"delayMs\":5}");
+    arm(faults, "{\"kind\":\"silence\",\"on\":\"response\"}");
+    arm(faults, "{\"kind\":\"duplicate\",\"on\":\"point\",\"delayMs\":5}");
     assert_int_equal(ask(faults, "s.M", true).fault.kind, FAULT_NONE);
     assert_true(faults_take(faults, FAULT_ON_RESPONSE, &event, &fault));
     assert_int_equal(fault.kind, FAULT_SILENCE);
@@ -205,10 +194,10 @@ static void responses_and_points_are_apart_from_requests(void **state)
 static void the_queue_is_bounded(void **state)
 {
     for (int i = 0; i < FAULTS_MAX_RULES; i++)
-        add(*state, "{\"kind\":\"delay\"}");
+        arm(*state, "{\"kind\":\"delay\"}");
     refused(*state, "{\"kind\":\"delay\"}", "more than 1000");
     faults_clear(*state);
-    add(*state, "{\"kind\":\"delay\",\"delayMs\":0}");
+    arm(*state, "{\"kind\":\"delay\",\"delayMs\":0}");
 }
 
 /* ---- Counters --------------------------------------------------------------------------------------------------- */
@@ -216,7 +205,7 @@ static void the_queue_is_bounded(void **state)
 static void requests_are_numbered_and_counted(void **state)
 {
     struct faults *faults = *state;
-    add(faults, "{\"method\":\"b\",\"kind\":\"garbage\"}");
+    arm(faults, "{\"method\":\"b\",\"kind\":\"garbage\"}");
     ask(faults, "a", true);
     ask(faults, "b", false);
     ask(faults, "a", false);
@@ -314,7 +303,7 @@ static void a_stop_lets_all_go(void **state)
     struct faults *faults = *state;
     struct walker walkers[2] = {{.faults = faults}, {.faults = faults}};
     hold(faults, "{\"method\":\"w\"}");
-    add(faults, "{\"method\":\"w\",\"kind\":\"delay\",\"delayMs\":86400000,\"skip\":1}");
+    arm(faults, "{\"method\":\"w\",\"kind\":\"delay\",\"delayMs\":86400000,\"skip\":1}");
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&walkers[i].thread, NULL, walk, &walkers[i]), 0);
     assert_says(wait_for_hold, faults, "\"arrived\":true");
@@ -336,7 +325,7 @@ static void a_clear_ends_a_silence_and_a_delay(void **state)
     struct walker walker = {.faults = faults};
     pthread_t silent;
     struct buf out = BUF_INIT;
-    add(faults, "{\"method\":\"w\",\"kind\":\"delay\",\"delayMs\":86400000}");
+    arm(faults, "{\"method\":\"w\",\"kind\":\"delay\",\"delayMs\":86400000}");
     assert_int_equal(pthread_create(&walker.thread, NULL, walk, &walker), 0);
     assert_int_equal(pthread_create(&silent, NULL, stay_silent, faults), 0);
     do { /* until it has met its rule */

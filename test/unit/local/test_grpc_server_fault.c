@@ -1,17 +1,12 @@
 /* The fault bench where it meets gRPC calls, seen by a client on the real wire: each kind on a unary call, on a stream
  * that answers each request, and on one that does not. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../../../src/local/grpc_server.h"
-#include "faults.h"
-#include "google/grpc.h"
+#include "rpc_fixture.h"
 #include "status.pb-c.h"
 
 enum { LONG_MS = 20000, SILENT_MS = 300 };
@@ -57,7 +52,6 @@ static int set_up(void **state)
 {
     struct bench *bench = xcalloc(1, sizeof *bench);
     struct error err = ERROR_INIT;
-    char target[32];
     uint16_t port;
     bench->faults = faults_new();
     const struct rpc_server_options options = {.threads = 4, .faults = bench->faults, .fault_service = "t"};
@@ -66,11 +60,7 @@ static int set_up(void **state)
     if (!rpc_server_listen(bench->server, NULL, 0, &port, &err))
         fail_msg("%s", err.message);
     rpc_server_start(bench->server);
-    snprintf(target, sizeof target, "127.0.0.1:%u", port);
-    bench->none = google_credentials_none();
-    bench->link = grpc_link_new(target, true, bench->none, &err);
-    if (!bench->link)
-        fail_msg("%s", err.message);
+    bench->link = link_to(port, &bench->none);
     *state = bench;
     return 0;
 }
@@ -89,16 +79,6 @@ static int tear_down(void **state)
 }
 
 /* ---- Helpers ---------------------------------------------------------------------------------------------------- */
-
-static void arm(struct bench *bench, const char *rule)
-{
-    struct error err = ERROR_INIT;
-    int64_t id;
-    struct json_object *json = json_parse(slice_str(rule), "rule", &err);
-    if (!json || !faults_add(bench->faults, json, &id, &err))
-        fail_msg("%s: %s", rule, err.message);
-    json_object_put(json);
-}
 
 static bool call_say(struct bench *bench, int64_t timeout_ms, struct error *err)
 {
@@ -187,7 +167,7 @@ static void every_kind_on_a_unary_call(void **state)
         struct error err = ERROR_INIT;
         bool silent = strstr(cases[i].rule, "silence") != NULL;
         atomic_store(&bench->effects, 0);
-        arm(bench, cases[i].rule);
+        arm(bench->faults, cases[i].rule);
         bool ok = call_say(bench, silent ? SILENT_MS : LONG_MS, &err);
         if (ok != cases[i].ok || (cases[i].status && err.status != cases[i].status))
             fail_msg("%s: %d, status %d: %s", cases[i].rule, ok, err.status, err.message);
@@ -255,7 +235,7 @@ static void requests_of_a_stream_that_answers_each(void **state)
         struct talk t = open_talk(bench, "/t.T/Each");
         snprintf(rule, sizeof rule, "{\"method\":\"t.Each\",\"skip\":1,%s}", cases[i].rule);
         atomic_store(&bench->effects, 0);
-        arm(bench, rule);
+        arm(bench->faults, rule);
         tell(&t, "one");
         hears(&t, "one");
         tell(&t, "two");
@@ -294,7 +274,7 @@ static void responses_of_a_stream(void **state)
         char rule[200];
         struct talk t = open_talk(bench, "/t.T/Talk");
         snprintf(rule, sizeof rule, "{\"method\":\"t.Talk\",\"on\":\"response\",\"skip\":1,%s}", cases[i].rule);
-        arm(bench, rule);
+        arm(bench->faults, rule);
         tell(&t, "one");
         hears(&t, "one");
         tell(&t, "two");
@@ -312,7 +292,7 @@ static void later_requests_have_a_name_of_their_own(void **state)
 {
     struct bench *bench = *state;
     struct talk t = open_talk(bench, "/t.T/Talk");
-    arm(bench, "{\"method\":\"t.Talk.ping\",\"kind\":\"status\",\"code\":13}");
+    arm(bench->faults, "{\"method\":\"t.Talk.ping\",\"kind\":\"status\",\"code\":13}");
     tell(&t, "first");
     hears(&t, "first");
     tell(&t, "second");

@@ -9,9 +9,8 @@
 
 #include "../../../src/local/grpc_server.h"
 #include "../../../src/local/pubsub_server.h"
-#include "../../../src/local/faults.h"
 #include "base/clock.h"
-#include "google/grpc.h"
+#include "rpc_fixture.h"
 #include "pubsub.pb-c.h"
 
 #define SCALE "50"
@@ -219,18 +218,13 @@ static int set_up(void **state)
 {
     struct bench *bench = xcalloc(1, sizeof *bench);
     struct error err = ERROR_INIT;
-    char target[32];
     bench->faults = faults_new();
     const struct pubsub_server_options options = {
         .max_bytes = SMALL_SERVER_BYTES, .max_messages = 5000, .faults = bench->faults};
     bench->server = pubsub_server_start(&options, &err);
     if (!bench->server)
         fail_msg("%s", err.message);
-    snprintf(target, sizeof target, "127.0.0.1:%u", pubsub_server_port(bench->server));
-    bench->none = google_credentials_none();
-    bench->link = grpc_link_new(target, true, bench->none, &err);
-    if (!bench->link)
-        fail_msg("%s", err.message);
+    bench->link = link_to(pubsub_server_port(bench->server), &bench->none);
     *state = bench;
     return 0;
 }
@@ -522,16 +516,6 @@ static void test_publish_limits(void **state)
 
 /* ---- Hazards of the service, on demand ---- */
 
-static void arm(struct bench *bench, const char *rule)
-{
-    struct error err = ERROR_INIT;
-    int64_t id;
-    struct json_object *json = json_parse(slice_str(rule), "rule", &err);
-    if (!json || !faults_add(bench->faults, json, &id, &err))
-        fail_msg("%s: %s", rule, err.message);
-    json_object_put(json);
-}
-
 /* With a lease of its own, in spite of the one that is held, and of its end by an ack. */
 static void test_delivered_again_in_spite_of_lease_and_ack(void **state)
 {
@@ -539,7 +523,8 @@ static void test_delivered_again_in_spite_of_lease_and_ack(void **state)
     struct error err = ERROR_INIT;
     make_plain(bench);
     publish(bench, 1, 1);
-    arm(bench, "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"path\":\"orders-sub\",\"kind\":\"duplicate\"}");
+    arm(bench->faults,
+        "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"path\":\"orders-sub\",\"kind\":\"duplicate\"}");
     Google__Pubsub__V1__PullResponse *first = pull(bench, SUB, 1), *second = pull(bench, SUB, 1);
     assert_string_equal(first->received_messages[0]->message->message_id,
                         second->received_messages[0]->message->message_id);
@@ -547,7 +532,7 @@ static void test_delivered_again_in_spite_of_lease_and_ack(void **state)
     assert_true(ack(bench, first->received_messages[0]->ack_id, &err));
     assert_true(ack(bench, second->received_messages[0]->ack_id, &err));
     publish(bench, 1, 1);
-    arm(bench, "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"kind\":\"duplicate\",\"delayMs\":5000}");
+    arm(bench->faults, "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"kind\":\"duplicate\",\"delayMs\":5000}");
     Google__Pubsub__V1__PullResponse *third = pull(bench, SUB, 1);
     assert_true(ack(bench, third->received_messages[0]->ack_id, &err));
     Google__Pubsub__V1__PullResponse *late = pull(bench, SUB, 1);
@@ -571,7 +556,7 @@ static void test_attempts_are_forgotten(void **state)
     struct error err = ERROR_INIT;
     make_lane_with_dead_letters(bench);
     publish(bench, 1, 1);
-    arm(bench, "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"kind\":\"reset_attempts\",\"skip\":2}");
+    arm(bench->faults, "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"kind\":\"reset_attempts\",\"skip\":2}");
     for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
         Google__Pubsub__V1__PullResponse *got = pull(bench, SUB, 1);
         assert_int_equal(got->received_messages[0]->delivery_attempt, attempts[i]);

@@ -146,7 +146,9 @@ class Stack:
         return self.bench("hazards", switches)
 
     def requests(self, since=None):
-        """How many came: {"total", "effects", "methods": {name: {"seen", "effects", "failed"}}}; the ones after `since` as "log"."""
+        """How many came: {"total", "effects", "methods": {name: {"seen", "effects", "failed"}}}; the ones after `since` as "log".
+
+        A test's own query() is a request, too: bigquery.jobs.query, which no program of ours sends."""
         return self.bench("requests" if since is None else f"requests?since={since}")
 
     def count_from_here(self):

@@ -59,7 +59,7 @@ static const char HELP[] =
     "  ignore      answered as if it had worked, by an empty message, but nothing happens\n"
     "  reset_attempts  on pubsub.delivery: the message counts as never delivered before\n"
     "  garbage     an answer that cannot be read; HTTP: \"body\"\n"
-    "  truncate    \"bytes\" of the answer (0: half)\n"
+    "  truncate    \"bytes\" of the answer (0: half); cut_body is the same\n"
     "  wrong_total \"delta\", extra_field, ignore_filter, page_cap \"rows\", duplicate_rows \"rows\", expire_token: "
     "lists of\n"
     "              ServiceTitan\n"

@@ -8,8 +8,10 @@
  *
  * A connection keeps what it knows of each destination (multiplexing is for default streams only). When a table has
  * changed, the schema is opened again and the next response carries updated_schema. */
+#include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "bq_append.h"
 #include "bq_wire.h"
 #include "bq_write_internal.h"
@@ -35,6 +37,7 @@ struct destination {
 struct queued {
     struct queued *next;
     struct rpc_message *message;
+    struct write_error *refusal; /* of the fault bench: answered by this instead; NULL = served */
 };
 
 struct append_conn {
@@ -49,7 +52,10 @@ struct append_conn {
         int refs;
     } shared;
     pthread_mutex_t mutex;
-    struct append_conn *ready_next; /* the pool's mutex */
+    struct append_conn *ready_next;            /* the pool's mutex */
+    struct append_conn *open_prev, *open_next; /* the same */
+    atomic_llong active_ms;                    /* clock_mono_ms of the last traffic */
+    atomic_bool serving;
 
     struct { /* the thread that serves it */
         struct destination *destinations;
@@ -85,13 +91,19 @@ static void destination_free(struct destination *d)
     free(d);
 }
 
+static void free_queue(struct queued *list)
+{
+    for (struct queued *next; list; list = next) {
+        next = list->next;
+        rpc_message_unref(list->message);
+        free(list->refusal);
+        free(list);
+    }
+}
+
 static void conn_free(struct append_conn *conn)
 {
-    for (struct queued *q = conn->shared.first, *next; q; q = next) {
-        next = q->next;
-        rpc_message_unref(q->message);
-        free(q);
-    }
+    free_queue(conn->shared.first);
     for (struct destination *d = conn->own.destinations, *next; d; d = next) {
         next = d->next;
         destination_free(d);
@@ -140,24 +152,47 @@ static void on_opened(void *service, struct rpc_call *call)
     conn->shared.refs = 1;
     pthread_mutex_init(&conn->mutex, NULL);
     rpc_call_set_user(call, conn);
+    atomic_store(&conn->active_ms, clock_mono_ms());
+    pthread_mutex_lock(&conn->write->mutex);
+    conn->open_next = conn->write->open;
+    if (conn->open_next)
+        conn->open_next->open_prev = conn;
+    conn->write->open = conn;
+    pthread_mutex_unlock(&conn->write->mutex);
 }
 
-static void on_message(void *service, struct rpc_call *call, struct rpc_message *message)
+static void enqueue(struct rpc_call *call, struct rpc_message *message, struct write_error *refusal)
 {
     struct append_conn *conn = rpc_call_user(call);
     struct queued *q = xcalloc(1, sizeof *q);
-    (void)service;
     q->message = rpc_message_ref(message);
+    q->refusal = refusal;
     pthread_mutex_lock(&conn->mutex);
     *conn->shared.end = q;
     conn->shared.end = &q->next;
     conn->shared.bytes += rpc_message_bytes(message).len;
+    atomic_store(&conn->active_ms, clock_mono_ms());
     if (conn->shared.bytes > PAUSE_BYTES && !conn->shared.paused) {
         conn->shared.paused = true;
         rpc_call_pause(call);
     }
     schedule(conn);
     pthread_mutex_unlock(&conn->mutex);
+}
+
+static void on_message(void *service, struct rpc_call *call, struct rpc_message *message)
+{
+    (void)service;
+    enqueue(call, message, NULL);
+}
+
+static void on_refused(void *service, struct rpc_call *call, struct rpc_message *message, enum rpc_status status,
+                       const char *text)
+{
+    struct write_error *refusal = xcalloc(1, sizeof *refusal);
+    (void)service;
+    write_fail(refusal, status, 0, "", "%s", text);
+    enqueue(call, message, refusal);
 }
 
 static void on_half_closed(void *service, struct rpc_call *call)
@@ -172,12 +207,35 @@ static void on_half_closed(void *service, struct rpc_call *call)
 
 static void on_closed(void *service, struct rpc_call *call)
 {
-    (void)service;
-    append_unref(rpc_call_user(call));
+    struct bq_write *write = service;
+    struct append_conn *conn = rpc_call_user(call);
+    pthread_mutex_lock(&write->mutex);
+    *(conn->open_prev ? &conn->open_prev->open_next : &write->open) = conn->open_next;
+    if (conn->open_next)
+        conn->open_next->open_prev = conn->open_prev;
+    pthread_mutex_unlock(&write->mutex);
+    append_unref(conn);
 }
 
-const struct rpc_stream_handlers append_handlers = {
-    .opened = on_opened, .message = on_message, .half_closed = on_half_closed, .closed = on_closed};
+void append_close_idle(struct bq_write *write, int64_t idle_ms)
+{
+    struct write_error failure;
+    for (struct append_conn *conn = write->open; conn; conn = conn->open_next) {
+        if (atomic_load(&conn->serving) || clock_mono_ms() - atomic_load(&conn->active_ms) < idle_ms)
+            continue;
+        write_fail(&failure, RPC_ABORTED, 0, "",
+                   "Closing the stream because it has been inactive for %lld seconds. Entity: (connection)",
+                   (long long)(idle_ms / 1000));
+        write_finish(conn->call, &failure);
+    }
+}
+
+const struct rpc_stream_handlers append_handlers = {.answers_each = true,
+                                                    .opened = on_opened,
+                                                    .message = on_message,
+                                                    .refuse = on_refused,
+                                                    .half_closed = on_half_closed,
+                                                    .closed = on_closed};
 
 /* ---- Responses -------------------------------------------------------------------------------------------------- */
 
@@ -288,11 +346,9 @@ static void send_row_errors(struct append_conn *conn, struct destination *d, con
 
 static bool open_schema(struct append_conn *conn, struct destination *d, struct write_error *ret)
 {
-    struct error err = ERROR_INIT;
-    struct engine_schema *schema =
-        engine_schema_open(conn->write->engine, d->table.project, d->table.dataset, d->table.table, &err);
+    struct engine_schema *schema = write_open_table(conn->write, &d->table, d->name, ret);
     if (!schema)
-        return write_fail_engine(ret, d->name, &err);
+        return false;
     proto_plan_free(d->plan);
     d->plan = NULL;
     engine_schema_free(d->schema);
@@ -709,6 +765,12 @@ static void serve_all(struct append_conn *conn, struct queued *list, size_t coun
     struct batch batch = {.items = xcalloc(count, sizeof *batch.items)};
     size_t i = 0;
     for (struct queued *q = list; q && !conn->own.over; q = q->next, i++) {
+        if (q->refusal) {
+            flush(conn, &batch); /* what came before is answered before */
+            if (!conn->own.over)
+                send_error(conn, conn->own.current, q->refusal, NULL, 0);
+            continue;
+        }
         bool well_formed = append_request_parse(rpc_message_bytes(q->message), &requests[i]);
         serve_one(conn, &batch, &requests[i], well_formed);
     }
@@ -751,14 +813,13 @@ void append_serve(struct append_conn *conn)
     for (;;) {
         size_t count;
         bool done;
+        atomic_store(&conn->serving, true);
         struct queued *list = take_queue(conn, &count, &done);
         if (done)
-            return;
+            break;
         serve_all(conn, list, count);
-        for (struct queued *next; list; list = next) {
-            next = list->next;
-            rpc_message_unref(list->message);
-            free(list);
-        }
+        atomic_store(&conn->active_ms, clock_mono_ms());
+        free_queue(list);
     }
+    atomic_store(&conn->serving, false);
 }

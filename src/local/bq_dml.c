@@ -318,10 +318,11 @@ static bool attempt_plain(struct exec *exec, const struct sql_statement *stmt, s
     return true;
 }
 
-/* Snapshot, duration, statement, commit. */
-static bool attempt(struct exec *exec, const struct sql_statement *stmt, struct engine_dml_stats *stats, bool *conflict,
+/* Snapshot, duration, statement, commit: with the record of the job, so that no crash comes between the two. */
+static bool attempt(struct exec *exec, const struct sql_statement *stmt, struct engine_result *result, bool *conflict,
                     struct error *err)
 {
+    struct engine_dml_stats *stats = &result->dml;
     int64_t rows;
     *stats = (struct engine_dml_stats){0, 0, 0};
     *conflict = false;
@@ -334,6 +335,8 @@ static bool attempt(struct exec *exec, const struct sql_statement *stmt, struct 
     } else {
         ok = stmt->kind == SQL_MERGE ? attempt_merge(exec, stmt, stats, conflict, err)
                                      : attempt_plain(exec, stmt, stats, conflict, err);
+        result->has_dml = ok;
+        ok = ok && exec_record_job(exec, result, conflict, err);
         ok = ok && exec_text(exec, stmt, "COMMIT", NULL, conflict, err);
     }
     struct duck_failure ignored;
@@ -342,13 +345,12 @@ static bool attempt(struct exec *exec, const struct sql_statement *stmt, struct 
     return ok;
 }
 
-static bool run_attempts(struct exec *exec, struct sql_statement *stmt, struct engine_dml_stats *stats,
-                         struct error *err)
+static bool run_attempts(struct exec *exec, struct sql_statement *stmt, struct engine_result *result, struct error *err)
 {
     bool conflict;
     for (int i = 0; i <= DML_CONFLICT_RETRIES; i++) {
         uint64_t finished = finished_count(exec, stmt);
-        if (attempt(exec, stmt, stats, &conflict, err))
+        if (attempt(exec, stmt, result, &conflict, err))
             return true;
         if (!conflict)
             return false;
@@ -385,7 +387,7 @@ bool dml_run(struct exec *exec, struct sql_statement *stmt, struct engine_result
     bool mutates = stmt->kind != SQL_INSERT && stmt->kind != SQL_TRUNCATE;
     if (mutates && !queue_enter(exec, stmt, err))
         return false;
-    bool ok = run_attempts(exec, stmt, &result->dml, err);
+    bool ok = run_attempts(exec, stmt, result, err);
     if (mutates)
         queue_leave(exec, stmt);
     result->has_dml = ok;

@@ -200,6 +200,32 @@ bool engine_job_insert(struct engine *engine, const char *project, const char *j
     return ok;
 }
 
+static void append_job_update(struct buf *sql, const char *project, const char *job_id, struct json_object *job)
+{
+    buf_append_str(sql, "UPDATE cat.jobs SET body=");
+    duck_append_string(sql, slice_str(json_object_to_json_string_ext(job, JSON_C_TO_STRING_PLAIN)));
+    append_job_key(sql, project, job_id);
+}
+
+bool exec_record_job(struct exec *exec, const struct engine_result *result, bool *ret_conflict, struct error *err)
+{
+    const struct engine_request *request = exec->request;
+    struct duck_failure fail;
+    struct buf sql = BUF_INIT;
+    if (!request->job_end || exec->is_script)
+        return true;
+    struct json_object *job = request->job_end(request->job_end_user, result);
+    append_job_update(&sql, request->project, request->job_id, job);
+    bool ok = duck_run(exec->conn, buf_cstr(&sql), NULL, &fail);
+    if (!ok) {
+        *ret_conflict = duck_failure_is_conflict(&fail);
+        duck_failure_error(&fail, err);
+    }
+    json_object_put(job);
+    buf_release(&sql);
+    return ok;
+}
+
 bool engine_job_update(struct engine *engine, const char *project, const char *job_id, struct json_object *job,
                        struct error *err)
 {
@@ -210,9 +236,7 @@ bool engine_job_update(struct engine *engine, const char *project, const char *j
         ok = no_job(engine, project, job_id, err);
     if (ok) {
         struct buf sql = BUF_INIT;
-        buf_append_str(&sql, "UPDATE cat.jobs SET body=");
-        duck_append_string(&sql, slice_str(json_object_to_json_string_ext(job, JSON_C_TO_STRING_PLAIN)));
-        append_job_key(&sql, project, job_id);
+        append_job_update(&sql, project, job_id, job);
         ok = job_exec(engine, &sql, err);
     }
     pthread_mutex_unlock(&engine->jobs.mutex);

@@ -21,6 +21,7 @@
 #include "base/json.h"
 
 struct engine;
+struct engine_result;
 
 enum { ENGINE_MAX_JOB_PARTITIONS = 4000 }; /* BigQuery's */
 
@@ -97,11 +98,15 @@ struct engine_request {
     bool dry_run;                         /* analyse only: schema, type, bytes, referenced tables */
     int64_t dml_duration_ms;              /* < 0: the engine's setting */
     int64_t maximum_bytes_billed;         /* 0 = none; else reason bytesBilledLimitExceeded */
-    struct cancel *cancel;                /* NULL = none; interrupts a running statement */
+    /* Where the record of the job that this is (job_id, of `project`) stands, NULL = nowhere: it is asked for when a
+     * single DML statement is about to commit, and becomes durable with the statement's changes or not at all. Asked
+     * again when the statement is tried again. */
+    const char *job_id;
+    struct json_object *(*job_end)(void *user, const struct engine_result *result); /* owned by the engine then */
+    void *job_end_user;
+    struct cancel *cancel; /* NULL = none; interrupts a running statement */
 };
 #define ENGINE_REQUEST_INIT ((struct engine_request){.dml_duration_ms = -1})
-
-struct engine_result;
 
 /* Runs to the end (blocking). *ret is owned by the caller; untouched on failure. Rows of a script: its last
  * statement's. */
@@ -203,6 +208,7 @@ struct engine_schema *engine_schema_open(struct engine *engine, const char *proj
 void engine_schema_free(struct engine_schema *schema);
 const struct engine_field *engine_schema_fields(const struct engine_schema *schema, size_t *ret_count);
 size_t engine_schema_node_count(const struct engine_schema *schema);
+int64_t engine_schema_created_ms(const struct engine_schema *schema); /* clock_wall_us / 1000 */
 bool engine_schema_is_current(struct engine *engine, const struct engine_schema *schema);
 
 struct engine_rows;

@@ -316,7 +316,9 @@ bool engine_run(struct engine *engine, const struct engine_request *request, str
     if (!exec.conn)
         return false;
     exec.arena = arena_new(64 * 1024);
-    bool ok = count_statements(&exec, &count, err) && run_script(&exec, count, ret, err);
+    bool ok = count_statements(&exec, &count, err);
+    exec.is_script = ok && count > 1;
+    ok = ok && run_script(&exec, count, ret, err);
     arena_free(exec.arena);
     duck_return(engine->duck, exec.conn);
     return ok;

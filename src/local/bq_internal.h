@@ -74,6 +74,7 @@ struct exec {
     struct slice sql;
     struct cancel *cancel;
     int64_t dml_duration_ms;
+    bool is_script; /* several statements */
 };
 /* Runs finished text; failures in BigQuery's words with the place in the source. *ret_conflict (may be NULL): worth a
  * new try. */
@@ -102,6 +103,10 @@ bool partitions_check(struct exec *exec, const struct sql_statement *stmt, const
 /* The same for a new table that a query has filled. */
 bool partitions_check_new(struct engine *engine, const struct engine_schema *table, duckdb_connection conn,
                           struct error *err) MUST_CHECK;
+
+/* bq_engine.c: the request's job record, in the open transaction of exec->conn. */
+bool exec_record_job(struct exec *exec, const struct engine_result *result, bool *ret_conflict,
+                     struct error *err) MUST_CHECK;
 
 /* ---- bq_resource.c ---- */
 enum table_create { TABLE_CREATE_NEW, TABLE_CREATE_OR_REPLACE };

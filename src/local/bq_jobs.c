@@ -18,6 +18,8 @@ enum {
     EXPIRY_INTERVAL_REAL_MS = 2000,
 };
 
+#define NEVER_ENDS_MS (366LL * 24 * 3600 * 1000)
+
 enum job_state {
     JOB_STARTING, /* query_jobs_insert; in the table but not recorded yet; -> PENDING, or freed */
     JOB_PENDING,  /* the queue; -> RUNNING, DONE (cancelled) */
@@ -36,7 +38,9 @@ struct query_job {
     struct cancel *cancel;
     struct engine_result *result; /* set before DONE, then constant */
     int64_t deadline_ms;          /* clock_mono_ms; INT64_MAX = none */
+    struct json_object *recorded; /* the end that was made durable with its statement; its thread's, NULL = none */
     bool timed_out;               /* mutex */
+    int64_t hidden_looks;         /* mutex; so many looks do not find it yet */
     enum job_state state;         /* mutex */
     int refs;                     /* mutex */
 };
@@ -49,6 +53,7 @@ struct request_id {
 
 struct query_jobs {
     struct engine *engine;
+    struct faults *faults;
     pthread_mutex_t mutex; /* all below, and in every job */
     pthread_cond_t work;   /* queue or stopping */
     pthread_cond_t done;   /* a job became DONE; real time */
@@ -105,6 +110,7 @@ static void job_free(struct query_job *job)
     engine_result_free(job->result);
     json_object_put(job->configuration);
     json_object_put(job->resource);
+    json_object_put(job->recorded);
     cancel_free(job->cancel);
     free(job->key);
     free(job->project);
@@ -153,6 +159,14 @@ static void keep_done(struct query_jobs *jobs, struct query_job *job)
     jobs->kept++;
 }
 
+static bool set_error(struct error *err, int status, const char *reason, const char *message)
+{
+    error_set(err, ERROR_PERMANENT, reason, "%s", message);
+    if (err)
+        err->status = status;
+    return false;
+}
+
 /* ---- Running ---------------------------------------------------------------------------------------------------- */
 
 static void settle_cancelled(const struct query_job *job, struct error *err)
@@ -187,23 +201,64 @@ static struct json_object *copy_resource(struct query_jobs *jobs, struct query_j
     return copy;
 }
 
-/* The record is durable before anybody can see DONE. */
-static void end_job(struct query_jobs *jobs, struct query_job *job, bool ok, struct error *err)
+static struct json_object *begin_end(struct query_jobs *jobs, struct query_job *job)
 {
     struct json_object *resource = copy_resource(jobs, job);
     int64_t now_ms = clock_wall_us() / 1000;
     if (!json_at(resource, "statistics.startTime"))
         job_resource_set_time(resource, "startTime", now_ms);
     job_resource_set_time(resource, "endTime", now_ms);
+    return resource;
+}
+
+static struct json_object *success(struct query_jobs *jobs, struct query_job *job, const struct engine_result *result)
+{
+    struct json_object *resource = begin_end(jobs, job);
+    job_resource_set_result(resource, result);
+    job_resource_set_state(resource, "DONE");
+    return resource;
+}
+
+static struct json_object *failure(struct query_jobs *jobs, struct query_job *job, struct error *err)
+{
+    struct json_object *resource = begin_end(jobs, job);
     pthread_mutex_lock(&jobs->mutex);
     settle_cancelled(job, err);
     pthread_mutex_unlock(&jobs->mutex);
-    if (ok)
-        job_resource_set_result(resource, job->result);
-    else
-        job_resource_set_error(resource, err);
+    job_resource_set_error(resource, err);
     job_resource_set_state(resource, "DONE");
-    record_end(jobs, job, resource);
+    return resource;
+}
+
+/* engine_request.job_end: a DML statement is about to commit. */
+static struct json_object *record_success(void *user, const struct engine_result *result)
+{
+    struct query_job *job = user;
+    json_object_put(job->recorded);
+    job->recorded = success(job->jobs, job, result);
+    return json_object_get(job->recorded);
+}
+
+/* A point of the fault bench in the life of a job. */
+static bool job_point(struct query_jobs *jobs, const struct query_job *job, const char *point, struct fault *ret)
+{
+    const struct fault_event event = {.method = point,
+                                      .target = slice_str(job->id),
+                                      .body = slice_str(json_text_at(job->configuration, "query.query", ""))};
+    return faults_point(jobs->faults, &event, ret);
+}
+
+/* The record is durable before anybody can see DONE: with the statement's own commit where there is one. */
+static void end_job(struct query_jobs *jobs, struct query_job *job, bool ok, struct error *err)
+{
+    struct fault fault;
+    if (job_point(jobs, job, "bigquery.job.end", &fault))
+        cancel_sleep_ms(NULL, fault.delay_ms);
+    struct json_object *resource = ok && job->recorded ? json_object_get(job->recorded)
+                                   : ok                ? success(jobs, job, job->result)
+                                                       : failure(jobs, job, err);
+    if (!ok || !job->recorded)
+        record_end(jobs, job, resource);
 
     pthread_mutex_lock(&jobs->mutex);
     struct json_object *old = job->resource;
@@ -223,13 +278,50 @@ static void end_job(struct query_jobs *jobs, struct query_job *job, bool ok, str
         job_free(garbage);
 }
 
+/* Whether the bench lets it run at all; *ret_ms: how long it is to take at least. */
+static bool may_run(struct query_jobs *jobs, struct query_job *job, int64_t *ret_ms, struct error *err)
+{
+    struct fault fault;
+    *ret_ms = 0;
+    if (!job_point(jobs, job, "bigquery.job.run", &fault))
+        return true;
+    *ret_ms = fault.kind == FAULT_SILENCE ? NEVER_ENDS_MS : fault.delay_ms;
+    if (fault.kind != FAULT_STATUS)
+        return true;
+    return set_error(err, fault.http_status, fault.reason[0] ? fault.reason : "backendError",
+                     fault.message[0] ? fault.message
+                                      : "Error encountered during execution. Retrying may solve the problem.");
+}
+
+/* What is left of the time that the job is to take; a statement that changed something has taken it already, on the
+ * snapshot of its start. */
+static bool wait_until(struct query_job *job, int64_t until_ms, struct error *err)
+{
+    int64_t left = until_ms - clock_mono_ms();
+    if (left <= 0 || cancel_sleep_ms(job->cancel, left))
+        return true;
+    return cancel_check(job->cancel, err);
+}
+
 static void run_job(struct query_jobs *jobs, struct query_job *job)
 {
     struct engine_request request;
     struct error err = ERROR_INIT;
+    int64_t least_ms, start_ms = clock_mono_ms();
     job_engine_request(job->configuration, job->project, &request);
     request.cancel = job->cancel;
-    bool ok = cancel_check(job->cancel, &err) && engine_run(jobs->engine, &request, &job->result, &err);
+    request.job_id = job->id;
+    request.job_end = record_success;
+    request.job_end_user = job;
+    bool ok = cancel_check(job->cancel, &err) && may_run(jobs, job, &least_ms, &err);
+    if (ok && least_ms > 0)
+        request.dml_duration_ms = least_ms;
+    ok = ok && engine_run(jobs->engine, &request, &job->result, &err);
+    if (ok && !job->recorded && !wait_until(job, start_ms + least_ms, &err)) {
+        engine_result_free(job->result);
+        job->result = NULL;
+        ok = false;
+    }
     end_job(jobs, job, ok, &err);
 }
 
@@ -395,21 +487,16 @@ static char *claim_request_id(struct query_jobs *jobs, const struct query_job_sp
     return other;
 }
 
-static bool set_error(struct error *err, int status, const char *reason, const char *message)
-{
-    error_set(err, ERROR_PERMANENT, reason, "%s", message);
-    if (err)
-        err->status = status;
-    return false;
-}
-
 /* A place in the table, so that whoever looks for the id waits until it is recorded, or refused. */
 static bool reserve(struct query_jobs *jobs, struct query_job *job, struct error *err)
 {
     pthread_mutex_lock(&jobs->mutex);
     bool full = jobs->counts.active >= QUERY_JOBS_MAX_ACTIVE;
     bool stopping = jobs->stopping;
-    bool taken = table_find(jobs, job->key) != NULL;
+    struct query_job *other = table_find(jobs, job->key);
+    bool taken = other != NULL;
+    if (taken)
+        other->hidden_looks = faults_hazard(jobs->faults, HAZARD_JOBS_HIDDEN_LOOKS);
     if (!full && !taken && !stopping) {
         jobs->counts.active++;
         job->refs = 2; /* the table's and the caller's */
@@ -437,6 +524,7 @@ static bool start_job(struct query_jobs *jobs, struct query_job *job, struct err
     pthread_mutex_lock(&jobs->mutex);
     if (recorded) {
         job->state = JOB_PENDING;
+        job->hidden_looks = faults_hazard(jobs->faults, HAZARD_JOBS_HIDDEN_LOOKS);
         jobs->counts.inserted++;
         enqueue_locked(jobs, job);
     } else {
@@ -457,9 +545,29 @@ static void forget_request_id(struct query_jobs *jobs, const struct query_job *j
     pthread_mutex_unlock(&jobs->mutex);
 }
 
+static bool find_anywhere(struct query_jobs *jobs, const char *project, const char *job_id, struct query_job **ret,
+                          struct error *err);
+static bool is_forgotten(struct query_jobs *jobs, struct query_job *job);
+static bool delete_job(struct query_jobs *jobs, struct query_job *job, struct error *err);
+
+/* What becomes of an id that the service has forgotten is not documented; the bench chooses. */
+static void free_forgotten_id(struct query_jobs *jobs, const struct query_job_spec *spec)
+{
+    struct query_job *job = NULL;
+    struct error ignored = ERROR_INIT;
+    if (!spec->job_id || faults_hazard(jobs->faults, HAZARD_JOBS_FORGOTTEN_MS) == 0 ||
+        faults_hazard(jobs->faults, HAZARD_FORGOTTEN_ARE_FREE) == 0 ||
+        !find_anywhere(jobs, spec->project, spec->job_id, &job, &ignored))
+        return;
+    if (is_forgotten(jobs, job))
+        (void)!delete_job(jobs, job, &ignored);
+    query_job_unref(job);
+}
+
 bool query_jobs_insert(struct query_jobs *jobs, const struct query_job_spec *spec, struct query_job **ret,
                        struct error *err)
 {
+    free_forgotten_id(jobs, spec);
     struct query_job *job = job_from_spec(jobs, spec);
     char *other = claim_request_id(jobs, spec, job);
     if (other) {
@@ -529,8 +637,8 @@ static struct query_job *find_in_memory(struct query_jobs *jobs, const char *pro
     return job;
 }
 
-bool query_jobs_find(struct query_jobs *jobs, const char *project, const char *job_id, struct query_job **ret,
-                     struct error *err)
+static bool find_anywhere(struct query_jobs *jobs, const char *project, const char *job_id, struct query_job **ret,
+                          struct error *err)
 {
     struct query_job *job = find_in_memory(jobs, project, job_id);
     if (!job) {
@@ -550,6 +658,43 @@ bool query_jobs_find(struct query_jobs *jobs, const char *project, const char *j
     }
     *ret = job;
     return true;
+}
+
+/* Done, and older than the service remembers. */
+static bool is_forgotten(struct query_jobs *jobs, struct query_job *job)
+{
+    int64_t limit_ms = faults_hazard(jobs->faults, HAZARD_JOBS_FORGOTTEN_MS);
+    pthread_mutex_lock(&jobs->mutex);
+    bool done = job->state == JOB_DONE;
+    int64_t created_ms = json_int_at(job->resource, "statistics.creationTime", 0);
+    pthread_mutex_unlock(&jobs->mutex);
+    return limit_ms > 0 && done && clock_wall_us() / 1000 - created_ms >= limit_ms;
+}
+
+bool query_jobs_find(struct query_jobs *jobs, const char *project, const char *job_id, struct query_job **ret,
+                     struct error *err)
+{
+    struct query_job *job = NULL;
+    if (!find_anywhere(jobs, project, job_id, &job, err))
+        return false;
+    if (!is_forgotten(jobs, job)) {
+        *ret = job;
+        return true;
+    }
+    query_job_unref(job);
+    char *message = xasprintf("Not found: Job %s:%s.%s", project, engine_location(jobs->engine), job_id);
+    set_error(err, 404, "notFound", message);
+    free(message);
+    return false;
+}
+
+bool query_job_is_hidden(struct query_job *job)
+{
+    pthread_mutex_lock(&job->jobs->mutex);
+    bool hidden = job->hidden_looks > 0;
+    job->hidden_looks -= hidden;
+    pthread_mutex_unlock(&job->jobs->mutex);
+    return hidden;
 }
 
 struct json_object *query_jobs_list(struct query_jobs *jobs, const char *project, int64_t start, int64_t max,
@@ -587,20 +732,26 @@ static void forget_done(struct query_jobs *jobs, struct query_job *job)
     job->refs--; /* the table's; the caller still holds one */
 }
 
-bool query_jobs_delete(struct query_jobs *jobs, const char *project, const char *job_id, struct error *err)
+static bool delete_job(struct query_jobs *jobs, struct query_job *job, struct error *err)
 {
-    struct query_job *job = NULL;
-    if (!query_jobs_find(jobs, project, job_id, &job, err))
-        return false;
     pthread_mutex_lock(&jobs->mutex);
     bool done = job->state == JOB_DONE;
     if (done)
         forget_done(jobs, job);
     pthread_mutex_unlock(&jobs->mutex);
-    query_job_unref(job);
     if (done)
-        return engine_job_delete(jobs->engine, project, job_id, err);
+        return engine_job_delete(jobs->engine, job->project, job->id, err);
     return set_error(err, 400, "invalid", "Cannot delete a job that is not DONE.");
+}
+
+bool query_jobs_delete(struct query_jobs *jobs, const char *project, const char *job_id, struct error *err)
+{
+    struct query_job *job = NULL;
+    if (!query_jobs_find(jobs, project, job_id, &job, err))
+        return false;
+    bool ok = delete_job(jobs, job, err);
+    query_job_unref(job);
+    return ok;
 }
 
 void query_jobs_cancel(struct query_jobs *jobs, struct query_job *job)
@@ -653,10 +804,11 @@ struct query_jobs_counts query_jobs_counts(struct query_jobs *jobs)
 
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
 
-struct query_jobs *query_jobs_new(struct engine *engine)
+struct query_jobs *query_jobs_new(struct engine *engine, struct faults *faults)
 {
     struct query_jobs *jobs = xcalloc(1, sizeof *jobs);
     jobs->engine = engine;
+    jobs->faults = faults;
     jobs->queue_end = &jobs->queue_first;
     jobs->kept_end = &jobs->kept_first;
     pthread_mutex_init(&jobs->mutex, NULL);

@@ -3,13 +3,16 @@
  * A job is recorded in the engine's job store before it runs (that record is what answers 409) and again when it is
  * DONE. Jobs run on a bounded pool of threads of their own; what comes when all are busy is PENDING. The results of
  * the newest QUERY_JOBS_KEPT jobs stay in memory, as BigQuery keeps them for a day; older or restarted ones have their
- * record only. A job that was not DONE when the process died is DONE with backendError when it is looked at again.
+ * record only. The end of a single DML statement is recorded in its own transaction, so that a job whose changes are
+ * there is DONE with success after any crash; any other job that was not DONE when the process died is DONE with
+ * backendError when it is looked at again.
  *
  * Thread-safe. Time: jobTimeoutMs runs on base/clock.h, waiting for a job is real time. */
 #ifndef ST_LOCAL_BQ_JOBS_H
 #define ST_LOCAL_BQ_JOBS_H
 
 #include "bq_engine.h"
+#include "faults.h"
 
 enum {
     QUERY_JOBS_KEPT = 512,        /* finished jobs with their results in memory */
@@ -21,7 +24,7 @@ enum {
 struct query_jobs; /* all of them */
 struct query_job;  /* one; reference counted */
 
-struct query_jobs *query_jobs_new(struct engine *engine);
+struct query_jobs *query_jobs_new(struct engine *engine, struct faults *faults); /* borrowed; faults may be NULL */
 /* Cancels what runs, wakes all who wait, refuses new jobs. */
 void query_jobs_stop(struct query_jobs *jobs);
 void query_jobs_free(struct query_jobs *jobs); /* cancels what runs and waits; all references must be back */
@@ -41,6 +44,8 @@ bool query_jobs_dry_run(struct query_jobs *jobs, const struct query_job_spec *sp
 /* In memory or from the store; 404 notFound. */
 bool query_jobs_find(struct query_jobs *jobs, const char *project, const char *job_id, struct query_job **ret,
                      struct error *err) MUST_CHECK;
+/* Whether this look at the job (jobs.get, getQueryResults) must not find it yet: the fault bench wants some of them so. */
+bool query_job_is_hidden(struct query_job *job);
 /* Array of Job resources, newest first, with states as of now. */
 struct json_object *query_jobs_list(struct query_jobs *jobs, const char *project, int64_t start, int64_t max,
                                     struct error *err) MUST_CHECK;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "bq_rest_internal.h"
+#include "faults_admin.h"
 
 enum { HANDLER_THREADS = 64, STOP_GRACE_MS = 2000 };
 
@@ -39,12 +40,12 @@ static const char *status_name(int status)
     return "UNKNOWN";
 }
 
-static void reply_error(struct http_exchange *x, const struct error *err)
+/* Fills *out; returns the HTTP status. */
+static int put_error(const struct error *err, struct buf *out)
 {
     int status = err->status >= 400 && err->status < 600 ? err->status : reason_http_status(err->code);
     struct json_object *body = json_object_new_object(), *error = json_object_new_object();
     struct json_object *errors = json_object_new_array(), *item = error_proto(err);
-    struct buf out = BUF_INIT;
     json_put_text(item, "domain", "global");
     if (json_at(item, "location"))
         json_put_text(item, "locationType", "parameter");
@@ -54,8 +55,9 @@ static void reply_error(struct http_exchange *x, const struct error *err)
     json_object_object_add(error, "errors", errors);
     json_put_text(error, "status", status_name(status));
     json_object_object_add(body, "error", error);
-    rest_put_json(&out, body);
-    http_exchange_reply_buf(x, status, "application/json; charset=UTF-8", &out);
+    buf_clear(out);
+    rest_put_json(out, body);
+    return status;
 }
 
 /* ---- What routes share ------------------------------------------------------------------------------------------ */
@@ -246,22 +248,97 @@ static bool read_body(struct rest_request *r, const struct rest_route *route, st
     return rest_fail(err, "parseError", "Parse Error: %s", r->body ? "the request body is not an object" : bad.message);
 }
 
+/* ---- The way of a request ---------------------------------------------------------------------------------------- */
+
+static const char JSON_TYPE[] = "application/json; charset=UTF-8";
+
+/* What the service says with a status when nothing else is asked for. */
+static const struct {
+    int status;
+    const char *reason, *message;
+} usual[] = {
+    {400, "invalid", "Invalid value"},
+    {401, "authError", "Invalid Credentials"},
+    {403, "rateLimitExceeded", "Exceeded rate limits: too many requests for this project"},
+    {404, "notFound", "Not found"},
+    {409, "duplicate", "Already Exists"},
+    {412, "conditionNotMet", "Precondition Failed"},
+    {429, "rateLimitExceeded", "Exceeded rate limits: too many requests for this project"},
+    {500, "internalError", "An internal error occurred and the request could not be completed. Error: 2908961"},
+    {502, "backendError", "Error encountered during execution. Retrying may solve the problem."},
+    {503, "backendError", "The service is currently unavailable."},
+    {504, "backendError", "Deadline exceeded"},
+};
+
+static void reply_fault(void *user, const struct fault *fault)
+{
+    struct rest_request *r = user;
+    struct buf out = BUF_INIT;
+    struct error err = ERROR_INIT;
+    size_t i = 0;
+    while (i + 1 < sizeof usual / sizeof usual[0] && usual[i].status != fault->http_status)
+        i++;
+    rest_fail(&err, fault->reason[0] ? fault->reason : usual[i].reason, "%s",
+              fault->message[0] ? fault->message : usual[i].message);
+    err.status = fault->http_status;
+    const char *type = faults_http_body(fault, fault->http_status, &out);
+    if (!type) {
+        type = JSON_TYPE;
+        put_error(&err, &out);
+    }
+    faults_http_headers(fault, r->x);
+    http_exchange_reply_buf(r->x, fault->http_status, type, &out);
+    buf_release(&out);
+}
+
+static bool serve(struct rest_request *r, const struct rest_route *route, struct buf *out, struct error *err)
+{
+    if (!route)
+        return rest_fail(err, "notFound", "Not Found: %s %.200s", http_exchange_method(r->x),
+                         http_exchange_raw_path(r->x));
+    bool ok = read_body(r, route, err) && route->fn(r, out, err);
+    if (r->ticket.fault.kind == FAULT_DUPLICATE && r->body && route->effect) { /* it arrives a second time */
+        struct buf ignored = BUF_INIT;
+        struct error ignored_error = ERROR_INIT;
+        int status = r->status;
+        (void)route->fn(r, &ignored, &ignored_error);
+        r->status = status;
+        buf_release(&ignored);
+    }
+    return ok;
+}
+
+static void answer(struct rest_request *r, const struct rest_route *route)
+{
+    struct error err = ERROR_INIT;
+    struct buf out = BUF_INIT;
+    if (!serve(r, route, &out, &err))
+        r->status = put_error(&err, &out);
+    else if (r->status == 204)
+        buf_clear(&out);
+    faults_http_reply(r->rest->faults, &r->ticket, r->x, r->status, r->status == 204 ? NULL : JSON_TYPE, &out,
+                      reply_fault, r);
+}
+
 static void handle(void *user, struct http_exchange *x)
 {
     struct rest_request r = {.rest = user, .x = x, .status = 200};
-    struct error err = ERROR_INIT;
-    struct buf out = BUF_INIT;
+    if (faults_admin_serve(r.rest->faults, x))
+        return;
     const struct rest_route *route = find_route(&r);
-    bool ok =
-        route ? read_body(&r, route, &err) && route->fn(&r, &out, &err)
-              : rest_fail(&err, "notFound", "Not Found: %s %.200s", http_exchange_method(x), http_exchange_raw_path(x));
-    if (!ok)
-        reply_error(x, &err);
-    else if (r.status == 204)
-        http_exchange_reply(x, 204, NULL, SLICE_NULL);
-    else
-        http_exchange_reply_buf(x, r.status, "application/json; charset=UTF-8", &out);
-    buf_release(&out);
+    const struct fault_event event = {.method = route ? route->name : "bigquery.unknown",
+                                      .target = slice_str(http_exchange_raw_path(x)),
+                                      .body = http_exchange_body(x),
+                                      .effect = route && route->effect};
+    if (event.method)
+        faults_request(r.rest->faults, &event, &r.ticket);
+    const struct fault *fault = &r.ticket.fault;
+    if (!faults_http_before(r.rest->faults, &r.ticket, x)) {
+        if (fault->kind == FAULT_STATUS && !fault->after)
+            reply_fault(&r, fault);
+        else
+            answer(&r, route);
+    }
     json_object_put(r.body);
     release_params(&r);
 }
@@ -273,6 +350,7 @@ struct bq_rest *bq_rest_start(const struct bq_rest_options *options, struct erro
     struct bq_rest *rest = xcalloc(1, sizeof *rest);
     rest->engine = options->engine;
     rest->jobs = options->jobs;
+    rest->faults = options->faults;
     rest->dml_duration_ms = options->dml_duration_ms;
     struct http_server_options http = {
         .bind_address = options->bind_address,

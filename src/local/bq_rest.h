@@ -5,12 +5,14 @@
 #include "bq_jobs.h"
 
 struct bq_rest;
+struct faults;
 
 struct bq_rest_options {
     struct engine *engine; /* borrowed, both */
     struct query_jobs *jobs;
     const char *bind_address; /* NULL = "127.0.0.1" */
     uint16_t port;            /* 0 = a free one */
+    struct faults *faults;    /* borrowed; NULL = none */
     int64_t dml_duration_ms;  /* what the engine was opened with, for GET /_local/bigquery */
 };
 

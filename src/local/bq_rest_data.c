@@ -335,7 +335,7 @@ static bool insert_all(struct rest_request *r, struct buf *out, struct error *er
 }
 
 const struct rest_route rest_data_routes[] = {
-    {"GET", "projects/{}/datasets/{}/tables/{}/data", data_list, false},
-    {"POST", "projects/{}/datasets/{}/tables/{}/insertAll", insert_all, true},
-    {NULL, NULL, NULL, false},
+    {"GET", "projects/{}/datasets/{}/tables/{}/data", data_list, false, "bigquery.tabledata.list", false},
+    {"POST", "projects/{}/datasets/{}/tables/{}/insertAll", insert_all, true, "bigquery.tabledata.insertAll", true},
+    {NULL, NULL, NULL, false, NULL, false},
 };

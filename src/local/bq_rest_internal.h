@@ -6,6 +6,7 @@
 
 #include "bq_job_resource.h"
 #include "bq_rest.h"
+#include "faults_http.h"
 #include "net/http_server.h"
 
 enum {
@@ -20,6 +21,7 @@ struct bq_rest {
     struct query_jobs *jobs;
     struct http_server *server;
     _Atomic int64_t dml_duration_ms;
+    struct faults *faults; /* borrowed; NULL = none */
 };
 
 enum { REST_PROJECT, REST_DATASET, REST_TABLE, REST_PARAMS = 3, REST_JOB = REST_DATASET };
@@ -29,7 +31,8 @@ struct rest_request {
     struct http_exchange *x;
     char *params[REST_PARAMS]; /* the {} of the route's pattern, in order; decoded */
     struct json_object *body;  /* NULL: none was sent */
-    int status;                /* of a success; 200 unless the route says otherwise; 204 sends no body */
+    struct fault_ticket ticket;
+    int status; /* of a success; 200 unless the route says otherwise; 204 sends no body */
 };
 
 /* Appends the JSON of the answer to *out; false with err: error body. */
@@ -40,6 +43,8 @@ struct rest_route {
     const char *pattern; /* "projects/{}/datasets/{}" behind the base */
     rest_route_fn *fn;
     bool needs_body;
+    const char *name; /* for the fault bench: "bigquery.jobs.insert"; NULL = not its business */
+    bool effect;      /* it changes something */
 };
 
 extern const struct rest_route rest_catalog_routes[], rest_data_routes[], rest_job_routes[]; /* end: method NULL */

@@ -133,7 +133,13 @@ static bool find_job(struct rest_request *r, struct query_job **ret, struct erro
     const char *ours = engine_location(r->rest->engine);
     if (location && location[0] && !slice_eq_nocase(slice_str(location), slice_str(ours)))
         return rest_fail(err, "notFound", "Not found: Job %s:%.50s.%.200s", project, location, id);
-    return query_jobs_find(r->rest->jobs, project, id, ret, err);
+    if (!query_jobs_find(r->rest->jobs, project, id, ret, err))
+        return false;
+    if (strcmp(http_exchange_method(r->x), "GET") != 0 || !query_job_is_hidden(*ret))
+        return true;
+    query_job_unref(*ret);
+    *ret = NULL;
+    return rest_fail(err, "notFound", "Not found: Job %s:%s.%.200s", project, ours, id);
 }
 
 static void answer_job(struct rest_request *r, struct json_object *resource, struct buf *out)
@@ -457,12 +463,12 @@ static bool query(struct rest_request *r, struct buf *out, struct error *err)
 }
 
 const struct rest_route rest_job_routes[] = {
-    {"POST", "projects/{}/queries", query, true},
-    {"GET", "projects/{}/queries/{}", get_query_results, false},
-    {"POST", "projects/{}/jobs", jobs_insert, true},
-    {"GET", "projects/{}/jobs", jobs_list, false},
-    {"GET", "projects/{}/jobs/{}", jobs_get, false},
-    {"POST", "projects/{}/jobs/{}/cancel", jobs_cancel, false},
-    {"DELETE", "projects/{}/jobs/{}/delete", jobs_delete, false},
-    {NULL, NULL, NULL, false},
+    {"POST", "projects/{}/queries", query, true, "bigquery.jobs.query", true},
+    {"GET", "projects/{}/queries/{}", get_query_results, false, "bigquery.getQueryResults", false},
+    {"POST", "projects/{}/jobs", jobs_insert, true, "bigquery.jobs.insert", true},
+    {"GET", "projects/{}/jobs", jobs_list, false, "bigquery.jobs.list", false},
+    {"GET", "projects/{}/jobs/{}", jobs_get, false, "bigquery.jobs.get", false},
+    {"POST", "projects/{}/jobs/{}/cancel", jobs_cancel, false, "bigquery.jobs.cancel", true},
+    {"DELETE", "projects/{}/jobs/{}/delete", jobs_delete, false, "bigquery.jobs.delete", true},
+    {NULL, NULL, NULL, false, NULL, false},
 };

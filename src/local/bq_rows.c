@@ -51,6 +51,15 @@ struct engine_rows {
 
 /* ---- schema handles ---- */
 
+int64_t engine_schema_created_ms(const struct engine_schema *schema)
+{
+    struct error err = ERROR_INIT;
+    struct json_object *resource = json_parse(slice_str(schema->resource), "resource", &err);
+    int64_t ms = json_int_at(resource, "creationTime", 0);
+    json_object_put(resource);
+    return ms;
+}
+
 struct engine_schema *engine_schema_open(struct engine *engine, const char *project, const char *dataset,
                                          const char *table, struct error *err)
 {

@@ -7,6 +7,7 @@
 #include "bq_server.h"
 #include "bq_write.h"
 
+enum { GRPC_THREADS = 32 };                 /* some may be held or delayed by the fault bench */
 enum { GRPC_MAX_RECEIVE_BYTES = 24 << 20 }; /* above the request limit, so that the service itself refuses */
 
 struct bq_server {
@@ -27,7 +28,7 @@ static bool start_engine(struct bq_server *server, const struct bq_server_option
     server->engine = engine_open(&engine, err);
     if (!server->engine)
         return false;
-    server->jobs = query_jobs_new(server->engine);
+    server->jobs = query_jobs_new(server->engine, options->faults);
     return true;
 }
 
@@ -35,6 +36,7 @@ static bool start_rest(struct bq_server *server, const struct bq_server_options 
 {
     struct bq_rest_options rest = {.engine = server->engine,
                                    .jobs = server->jobs,
+                                   .faults = options->faults,
                                    .bind_address = options->bind_address,
                                    .port = options->rest_port,
                                    .dml_duration_ms = options->dml_duration_ms};
@@ -44,14 +46,17 @@ static bool start_rest(struct bq_server *server, const struct bq_server_options 
 
 static bool start_write(struct bq_server *server, const struct bq_server_options *options, struct error *err)
 {
-    server->write = bq_write_new(server->engine, options->folder, err);
+    server->write = bq_write_new(server->engine, options->folder, options->faults, err);
     if (!server->write)
         return false;
     if (options->rpc) {
         bq_write_register(server->write, options->rpc);
         return true;
     }
-    struct rpc_server_options rpc = {.max_receive_bytes = GRPC_MAX_RECEIVE_BYTES};
+    struct rpc_server_options rpc = {.max_receive_bytes = GRPC_MAX_RECEIVE_BYTES,
+                                     .faults = options->faults,
+                                     .fault_service = "write",
+                                     .threads = GRPC_THREADS};
     server->own_rpc = rpc_server_new(&rpc);
     bq_write_register(server->write, server->own_rpc);
     if (!rpc_server_listen(server->own_rpc, options->bind_address, options->grpc_port, &server->grpc_port, err))

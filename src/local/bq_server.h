@@ -15,6 +15,7 @@
 
 struct bq_server;
 struct rpc_server;
+struct faults;
 
 struct bq_server_options {
     const char *folder;       /* data folder, made when missing */
@@ -25,6 +26,7 @@ struct bq_server_options {
      * before bq_server_stop); NULL = a server of our own on grpc_port (0 = a free one). */
     struct rpc_server *rpc;
     uint16_t grpc_port;
+    struct faults *faults;   /* the fault bench, borrowed; NULL = none */
     int64_t dml_duration_ms; /* initial; see above */
 };
 

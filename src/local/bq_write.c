@@ -14,6 +14,7 @@ enum {
     MAX_CREATE_REQUEST_BYTES = 8192, /* bounds the nesting of the TableSchema inside, which is unpacked recursively */
     MAX_UNARY_REQUEST_BYTES = 16 << 20,
     MAX_COMMIT_STREAMS = 10000,
+    WATCH_INTERVAL_REAL_MS = 200,
 };
 
 #define SERVICE "/google.cloud.bigquery.storage.v1.BigQueryWrite/"
@@ -182,15 +183,26 @@ static struct write_stream *find_stream(struct bq_write *write, const char *name
 
 /* ---- CreateWriteStream and GetWriteStream ----------------------------------------------------------------------- */
 
-static struct engine_schema *open_table(struct bq_write *write, const struct table_name *table, const char *entity,
-                                        struct write_error *ret)
+/* A table just made is unknown here for a while, although tables.get knows it. */
+static bool is_known_here(struct bq_write *write, const struct engine_schema *schema)
+{
+    int64_t least_ms = faults_hazard(write->faults, HAZARD_YOUNG_TABLE_MS);
+    return least_ms == 0 || clock_wall_us() / 1000 - engine_schema_created_ms(schema) >= least_ms;
+}
+
+struct engine_schema *write_open_table(struct bq_write *write, const struct table_name *table, const char *entity,
+                                       struct write_error *ret)
 {
     struct error err = ERROR_INIT;
     struct engine_schema *schema =
         engine_schema_open(write->engine, table->project, table->dataset, table->table, &err);
-    if (!schema)
-        write_fail_engine(ret, entity, &err);
-    return schema;
+    if (schema && is_known_here(write, schema))
+        return schema;
+    if (schema)
+        error_set(&err, ERROR_PERMANENT, "notFound", "the table is too young");
+    engine_schema_free(schema);
+    write_fail_engine(ret, entity, &err);
+    return NULL;
 }
 
 static bool check_create(const BQS(CreateWriteStreamRequest) * request, struct table_name *table,
@@ -246,7 +258,7 @@ static void create_write_stream(void *service, struct rpc_call *call, struct rpc
     if (!request)
         return;
     if (check_create(request, &table, &failure))
-        schema = open_table(write, &table, request->parent, &failure);
+        schema = write_open_table(write, &table, request->parent, &failure);
     if (schema) {
         stream = write_streams_create(write->streams, request->parent, &table,
                                       (enum write_stream_type)request->write_stream->type, &err);
@@ -266,7 +278,7 @@ static void create_write_stream(void *service, struct rpc_call *call, struct rpc
 static bool get_default_stream(struct bq_write *write, struct rpc_call *call, char *name,
                                const struct table_name *table, bool full, struct write_error *ret)
 {
-    struct engine_schema *schema = open_table(write, table, name, ret);
+    struct engine_schema *schema = write_open_table(write, table, name, ret);
     struct write_stream stream = {.name = name, .type = STREAM_COMMITTED};
     if (!schema)
         return false;
@@ -296,7 +308,7 @@ static bool get_stream(struct bq_write *write, struct rpc_call *call, const BQS(
         return get_default_stream(write, call, request->name, &table, full, ret);
     struct write_stream *stream = find_stream(write, request->name, ret);
     struct engine_schema *schema = NULL;
-    if (!stream || (full && !(schema = open_table(write, &stream->table, request->name, ret))))
+    if (!stream || (full && !(schema = write_open_table(write, &stream->table, request->name, ret))))
         return false;
     pthread_mutex_lock(&stream->mutex);
     int64_t commit_us = stream->type == STREAM_COMMITTED ? stream->create_us : stream->commit_us;
@@ -402,7 +414,7 @@ static bool flush_locked(struct bq_write *write, struct write_stream *stream, in
                           "Offset %lld is beyond the end of the stream Entity: %s", (long long)offset, stream->name);
     if (offset < stream->flushed)
         return true;
-    struct engine_schema *schema = open_table(write, &stream->table, stream->name, ret);
+    struct engine_schema *schema = write_open_table(write, &stream->table, stream->name, ret);
     if (!schema)
         return false;
     bool *flags = write_default_flags(schema, buf_slice(&stream->defaults));
@@ -549,7 +561,7 @@ static bool commit_rows(struct commit *commit, struct engine_schema *schema, str
 static bool commit_streams(struct commit *commit, int64_t *ret_commit_us, struct write_error *ret)
 {
     struct error err = ERROR_INIT;
-    struct engine_schema *schema = open_table(commit->write, &commit->table, commit->request->parent, ret);
+    struct engine_schema *schema = write_open_table(commit->write, &commit->table, commit->request->parent, ret);
     if (!schema)
         return false;
     bool ok = commit_rows(commit, schema, &err);
@@ -629,12 +641,12 @@ static void batch_commit(void *service, struct rpc_call *call, struct rpc_messag
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
 
 static const struct rpc_method methods[] = {
-    {.path = SERVICE "CreateWriteStream", .unary = create_write_stream},
+    {.path = SERVICE "CreateWriteStream", .unary = create_write_stream, .effect = true},
     {.path = SERVICE "GetWriteStream", .unary = get_write_stream},
-    {.path = SERVICE "FinalizeWriteStream", .unary = finalize_write_stream},
-    {.path = SERVICE "BatchCommitWriteStreams", .unary = batch_commit},
-    {.path = SERVICE "FlushRows", .unary = flush_rows},
-    {.path = SERVICE "AppendRows", .stream = &append_handlers},
+    {.path = SERVICE "FinalizeWriteStream", .unary = finalize_write_stream, .effect = true},
+    {.path = SERVICE "BatchCommitWriteStreams", .unary = batch_commit, .effect = true},
+    {.path = SERVICE "FlushRows", .unary = flush_rows, .effect = true},
+    {.path = SERVICE "AppendRows", .stream = &append_handlers, .effect = true},
 };
 
 /* NULL: nothing waits and the service stops. */
@@ -664,22 +676,45 @@ static void *serve_connections(void *user)
     return NULL;
 }
 
-struct bq_write *bq_write_new(struct engine *engine, const char *folder, struct error *err)
+/* The service closes connections without traffic; the bench can change after how long. */
+static void *watch_connections(void *user)
+{
+    struct bq_write *write = user;
+    pthread_mutex_lock(&write->mutex);
+    while (!write->stopping) {
+        int64_t idle_ms = faults_hazard(write->faults, HAZARD_APPEND_IDLE_MS);
+        if (idle_ms > 0)
+            append_close_idle(write, idle_ms);
+        clock_cond_wait(&write->watch, &write->mutex,
+                        clock_mono_ms() + (int64_t)(WATCH_INTERVAL_REAL_MS * clock_scale()));
+    }
+    pthread_mutex_unlock(&write->mutex);
+    return NULL;
+}
+
+static bool start_threads(struct bq_write *write, struct error *err)
+{
+    int failed = pthread_create(&write->watcher, NULL, watch_connections, write);
+    write->watched = failed == 0;
+    for (size_t i = 0; !failed && i < WRITE_THREADS; i++) {
+        failed = pthread_create(&write->threads[i], NULL, serve_connections, write);
+        write->thread_count += failed == 0;
+    }
+    return !failed || error_errno(err, failed, "could not start a thread of the Storage Write server");
+}
+
+struct bq_write *bq_write_new(struct engine *engine, const char *folder, struct faults *faults, struct error *err)
 {
     struct bq_write *write = xcalloc(1, sizeof *write);
     write->engine = engine;
+    write->faults = faults;
     write->ready_end = &write->ready_first;
     pthread_mutex_init(&write->commit_mutex, NULL);
     pthread_mutex_init(&write->mutex, NULL);
     pthread_cond_init(&write->work, NULL);
+    clock_cond_init(&write->watch);
     write->streams = write_streams_open(folder, err);
-    bool ok = write->streams != NULL;
-    for (size_t i = 0; ok && i < WRITE_THREADS; i++) {
-        int failed = pthread_create(&write->threads[i], NULL, serve_connections, write);
-        ok = !failed || error_errno(err, failed, "could not start a thread of the Storage Write server");
-        write->thread_count += ok;
-    }
-    if (ok)
+    if (write->streams && start_threads(write, err))
         return write;
     bq_write_free(write);
     return NULL;
@@ -697,11 +732,15 @@ void bq_write_free(struct bq_write *write)
     pthread_mutex_lock(&write->mutex);
     write->stopping = true;
     pthread_cond_broadcast(&write->work);
+    pthread_cond_broadcast(&write->watch);
     pthread_mutex_unlock(&write->mutex);
+    if (write->watched)
+        pthread_join(write->watcher, NULL);
     for (size_t i = 0; i < write->thread_count; i++)
         pthread_join(write->threads[i], NULL);
     write_streams_close(write->streams);
     pthread_cond_destroy(&write->work);
+    pthread_cond_destroy(&write->watch);
     pthread_mutex_destroy(&write->mutex);
     pthread_mutex_destroy(&write->commit_mutex);
     free(write);

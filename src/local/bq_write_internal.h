@@ -20,6 +20,7 @@ struct append_conn;
 
 struct bq_write {
     struct engine *engine;
+    struct faults *faults;
     struct write_streams *streams;
     pthread_mutex_t commit_mutex; /* one BatchCommit or FlushRows at a time */
 
@@ -29,6 +30,10 @@ struct bq_write {
     pthread_cond_t work;
     struct append_conn *ready_first, **ready_end; /* connections with requests */
     bool stopping;
+    struct append_conn *open; /* all connections */
+    pthread_cond_t watch;     /* stopping; base/clock.h */
+    pthread_t watcher;
+    bool watched;
 };
 
 /* A failure as this API tells it. */
@@ -48,6 +53,9 @@ void write_finish(struct rpc_call *call, const struct write_error *failure);
 /* Packed StorageError; empty when failure->code is 0. */
 void write_pack_storage_error(const struct write_error *failure, struct buf *ret);
 
+/* The table as this API knows it: not yet, when the bench says that young tables are unknown. NULL: *ret. */
+struct engine_schema *write_open_table(struct bq_write *write, const struct table_name *table, const char *entity,
+                                       struct write_error *ret);
 /* A TableSchema in the arena. */
 BQS(TableSchema) * write_table_schema(struct arena *arena, const struct engine_schema *schema);
 
@@ -60,6 +68,8 @@ bool *write_default_flags(const struct engine_schema *schema, struct slice names
 extern const struct rpc_stream_handlers append_handlers;
 void append_serve(struct append_conn *conn); /* on a thread of the pool */
 struct append_conn **append_ready_next(struct append_conn *conn);
+/* Ends connections without traffic for so long. The mutex of `write` is held. */
+void append_close_idle(struct bq_write *write, int64_t idle_ms);
 void append_unref(struct append_conn *conn);
 
 #endif

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "grpc_server_internal.h"
+#include "grpc_server_fault.h"
 
 enum {
     RPC_MAX_METADATA_BYTES = 4 << 20,
@@ -48,6 +48,9 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
     grpc_server_register_completion_queue(server->core, server->cq, NULL);
     server->pool = rpc_pool_new(o->threads ? o->threads : RPC_DEFAULT_THREADS, rpc_call_run);
     server->shutdown_op.kind = RPC_OP_SHUTDOWN;
+    server->faults = o->faults;
+    server->fault_service = o->fault_service;
+    faults_watch_streams(server->faults, rpc_fault_streams, server);
     pthread_mutex_init(&server->mutex, NULL);
     pthread_cond_init(&server->changed, NULL);
     return server;
@@ -105,27 +108,41 @@ static void accept_one(struct rpc_server *server)
     pthread_mutex_unlock(&server->mutex);
 }
 
+static void enlist(struct rpc_server *server, struct rpc_call *call)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->live++;
+    call->server_next = server->calls;
+    if (server->calls)
+        server->calls->server_prev = call;
+    server->calls = call;
+    pthread_mutex_unlock(&server->mutex);
+}
+
 static void new_call(struct rpc_server *server, struct rpc_call *call, bool ok)
 {
     if (!ok) { /* shutting down */
         rpc_call_unref(call);
         return;
     }
-    pthread_mutex_lock(&server->mutex);
-    server->live++;
-    pthread_mutex_unlock(&server->mutex);
-    accept_one(server);
     void *service = NULL;
     char *path = grpc_slice_to_c_string(call->details.method);
     call->path = xstrdup(path);
     gpr_free(path);
+    if (server->faults)
+        rpc_fault_name(call);
+    enlist(server, call);
+    accept_one(server);
     const struct rpc_method *method = find_method(server, call->path, &service);
     rpc_call_accepted(call, method, service);
 }
 
-void rpc_server_ended(struct rpc_server *server)
+void rpc_server_ended(struct rpc_server *server, struct rpc_call *call)
 {
     pthread_mutex_lock(&server->mutex);
+    *(call->server_prev ? &call->server_prev->server_next : &server->calls) = call->server_next;
+    if (call->server_next)
+        call->server_next->server_prev = call->server_prev;
     server->live--;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->mutex);
@@ -192,6 +209,7 @@ void rpc_server_free(struct rpc_server *server)
 {
     if (!server)
         return;
+    faults_forget_streams(server->faults, server);
     if (server->running)
         rpc_server_stop(server);
     else if (!server->shut_down)

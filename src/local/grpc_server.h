@@ -52,6 +52,7 @@ enum rpc_status {
 };
 
 struct rpc_server;
+struct faults;
 struct rpc_call;
 
 /* ---- Received messages ------------------------------------------------------------------------------------------- */
@@ -66,8 +67,13 @@ void rpc_message_unref(struct rpc_message *message); /* NULL is fine; any thread
 /* ---- Services ---------------------------------------------------------------------------------------------------- */
 
 struct rpc_stream_handlers { /* each may be NULL, except message */
+    bool answers_each;       /* one response to each request, in order (for the fault bench) */
+    const char *later;       /* what the bench calls requests behind the first; NULL = the same */
     void (*opened)(void *service, struct rpc_call *call);
     void (*message)(void *service, struct rpc_call *call, struct rpc_message *message);
+    /* For the fault bench: answers a request in its turn by an error that does not end the stream. The text is copied. */
+    void (*refuse)(void *service, struct rpc_call *call, struct rpc_message *message, enum rpc_status status,
+                   const char *text);
     void (*half_closed)(void *service, struct rpc_call *call); /* NULL: the call is finished with OK */
     void (*drained)(void *service, struct rpc_call *call);
     void (*closed)(void *service, struct rpc_call *call);
@@ -78,11 +84,14 @@ struct rpc_method {
     /* Exactly one of the two. */
     void (*unary)(void *service, struct rpc_call *call, struct rpc_message *request);
     const struct rpc_stream_handlers *stream;
+    bool effect; /* a request changes the state of the server (for the fault bench) */
     /* Unary only, may be NULL: the call is over; for handlers that answer later and must forget the call. */
     void (*closed)(void *service, struct rpc_call *call);
 };
 
 struct rpc_server_options {    /* zero means the default */
+    struct faults *faults;     /* borrowed; NULL = none */
+    const char *fault_service; /* "pubsub": its methods are pubsub.Publish, ... */
     int threads;               /* handlers that may run at once */
     int64_t max_receive_bytes; /* of one message; more is RESOURCE_EXHAUSTED */
 };

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "grpc_server_internal.h"
+#include "grpc_server_fault.h"
 #include "status.pb-c.h"
 
 /* ---- Messages ---- */
@@ -62,6 +62,7 @@ struct rpc_call *rpc_call_new(struct rpc_server *server)
     call->close_op = (struct rpc_op){RPC_OP_CLOSE, call};
     call->out_tail = &call->out;
     call->events_tail = &call->events;
+    call->fault.pending_end = &call->fault.pending;
     call->status_text = grpc_empty_slice();
     call->status_details = grpc_empty_slice();
     grpc_call_details_init(&call->details);
@@ -84,6 +85,7 @@ void rpc_call_unref(struct rpc_call *call)
     grpc_metadata_array_destroy(&call->headers);
     grpc_slice_unref(call->status_text);
     grpc_slice_unref(call->status_details);
+    rpc_fault_forget(call);
     pthread_mutex_destroy(&call->mutex);
     free(call->path);
     free(call);
@@ -118,8 +120,8 @@ static void unlock_and_end(struct rpc_call *call)
     pthread_mutex_unlock(&call->mutex);
     if (!ended)
         return;
+    rpc_server_ended(server, call);
     rpc_call_unref(call);
-    rpc_server_ended(server);
 }
 
 /* ---- Events ---- */
@@ -330,10 +332,10 @@ static void handle(struct rpc_call *call, const struct rpc_event *event)
     case RPC_EVENT_MESSAGE:
         if (method->stream && rpc_call_is_over(call))
             break; /* nobody waits for the answer any more */
-        if (method->stream)
-            method->stream->message(call->service, call, event->message);
-        else
-            method->unary(call->service, call, event->message);
+        rpc_fault_deliver(call, event->message);
+        break;
+    case RPC_EVENT_ENDING:
+        rpc_fault_ending(call);
         break;
     case RPC_EVENT_HALF_CLOSED:
         half_closed(call);
@@ -434,16 +436,22 @@ static void enqueue(struct rpc_call *call, grpc_slice bytes)
 
 static bool send_slice(struct rpc_call *call, grpc_slice bytes)
 {
+    bool twice;
+    if (!rpc_fault_response(call, &bytes, &twice))
+        return true;
     pthread_mutex_lock(&call->mutex);
-    bool ok = !call->over && !call->finishing && call->out_bytes < RPC_SEND_QUEUE_BYTES;
+    bool silent = call->fault.silent && !call->over;
+    bool ok = !call->over && !call->finishing && !silent && call->out_bytes < RPC_SEND_QUEUE_BYTES;
     if (ok) {
+        if (twice)
+            enqueue(call, grpc_slice_ref(bytes));
         enqueue(call, bytes);
         pump(call);
     }
     pthread_mutex_unlock(&call->mutex);
     if (!ok)
         grpc_slice_unref(bytes);
-    return ok;
+    return ok || silent;
 }
 
 static grpc_slice pack(const ProtobufCMessage *message)
@@ -478,36 +486,82 @@ void rpc_call_resume(struct rpc_call *call)
     pthread_mutex_unlock(&call->mutex);
 }
 
-void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
+/* ---- Ends ---- */
+
+void rpc_held_drop(struct rpc_held *held)
 {
-    grpc_slice bytes = pack(response);
+    if (held->has_reply)
+        grpc_slice_unref(held->reply);
+    if (held->has_details)
+        grpc_slice_unref(held->details);
+    free(held->text);
+    free(held);
+}
+
+/* Takes the slices of `held` over, not held itself. Mutex held. */
+static void end_locked(struct rpc_call *call, struct rpc_held *held)
+{
+    if (held->has_details) {
+        call->status_details = held->details;
+        call->has_details = true;
+    }
+    if (held->has_reply)
+        enqueue(call, held->reply);
+    held->has_reply = held->has_details = false;
+    set_status(call, held->status, held->text);
+    pump(call);
+}
+
+void rpc_held_send(struct rpc_call *call, struct rpc_held *held)
+{
     pthread_mutex_lock(&call->mutex);
-    bool ok = !call->over && !call->finishing;
-    if (ok) {
-        enqueue(call, bytes);
-        set_status(call, RPC_OK, NULL);
-        pump(call);
+    if (!call->over && !call->finishing && !call->fault.silent)
+        end_locked(call, held);
+    pthread_mutex_unlock(&call->mutex);
+    rpc_held_drop(held);
+}
+
+/* Ends the call, unless it has ended or is silent; takes over what `held` holds. The bench may want to see it first. */
+static void end(struct rpc_call *call, struct rpc_held *held)
+{
+    pthread_mutex_lock(&call->mutex);
+    bool first = !call->over && !call->finishing && !call->fault.silent && !call->fault.held;
+    bool waits = first && call->fault.waits;
+    if (waits) {
+        call->fault.held = held;
+        push_event(call, RPC_EVENT_ENDING, NULL);
+    } else if (first) {
+        end_locked(call, held);
     }
     pthread_mutex_unlock(&call->mutex);
-    if (!ok)
-        grpc_slice_unref(bytes);
+    if (!waits)
+        rpc_held_drop(held);
+}
+
+static struct rpc_held *held_new(enum rpc_status status, const char *text)
+{
+    struct rpc_held *held = xcalloc(1, sizeof *held);
+    held->status = status;
+    held->text = text ? xstrdup(text) : NULL;
+    return held;
+}
+
+void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
+{
+    struct rpc_held *held = held_new(RPC_OK, NULL);
+    held->reply = pack(response);
+    held->has_reply = true;
+    end(call, held);
 }
 
 static void finish(struct rpc_call *call, enum rpc_status status, const char *message, grpc_slice *details)
 {
-    pthread_mutex_lock(&call->mutex);
-    if (!call->over && !call->finishing) {
-        if (details) {
-            call->status_details = *details;
-            call->has_details = true;
-            details = NULL;
-        }
-        set_status(call, status, message);
-        pump(call);
+    struct rpc_held *held = held_new(status, message);
+    if (details) {
+        held->details = *details;
+        held->has_details = true;
     }
-    pthread_mutex_unlock(&call->mutex);
-    if (details)
-        grpc_slice_unref(*details);
+    end(call, held);
 }
 
 void rpc_call_finish(struct rpc_call *call, enum rpc_status status, const char *message)

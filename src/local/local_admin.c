@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 
-#include "net/http_server.h"
+#include "faults_admin.h"
+#include "local_json.h"
 
-enum { STOP_GRACE_MS = 1000 };
+enum { STOP_GRACE_MS = 1000, HANDLER_THREADS = 4 /* some may wait for a held request */ };
 
 struct local_admin {
     struct pubsub_server *pubsub;
+    struct faults *faults;
     struct http_server *http;
 };
 
@@ -39,22 +41,26 @@ static const struct {
 
 static void handle(void *user, struct http_exchange *x)
 {
+    struct local_admin *admin = user;
+    if (faults_admin_serve(admin->faults, x))
+        return;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         if (strcmp(routes[i].method, http_exchange_method(x)) == 0 &&
             strcmp(routes[i].path, http_exchange_path(x)) == 0) {
-            routes[i].serve(user, x);
+            routes[i].serve(admin, x);
             return;
         }
     }
-    http_exchange_reply(x, 404, "application/json", SLICE_LIT("{\"error\":\"no such route\"}"));
+    local_reply_error(x, 404, "no such route");
 }
 
-struct local_admin *local_admin_start(struct pubsub_server *pubsub, struct error *err)
+struct local_admin *local_admin_start(struct pubsub_server *pubsub, struct faults *faults, struct error *err)
 {
     struct local_admin *admin = xcalloc(1, sizeof *admin);
     const struct http_server_options options = {
-        .handler = handle, .user = admin, .handler_threads = 1, .max_connections = 32};
+        .handler = handle, .user = admin, .handler_threads = HANDLER_THREADS, .max_connections = 32};
     admin->pubsub = pubsub;
+    admin->faults = faults;
     admin->http = http_server_start(&options, err);
     if (admin->http)
         return admin;

@@ -72,7 +72,12 @@ void local_options_help(struct buf *out)
         "  st-local --data /tmp/st --env-file /tmp/st/env &     start it in the background\n"
         "  . /tmp/st/env && st-ingestor init                    point st-ingestor at it\n"
         "  curl -d '{\"entity\":\"all\",\"count\":100}' $ST_LOCAL_ADMIN_URL/_admin/edits\n"
-        "                                                       edit records at the source\n\n"
+        "                                                       edit records at the source\n"
+        "  curl -d '{\"method\":\"bigquery.jobs.insert\",\"kind\":\"cut_after\"}' $ST_LOCAL_ADMIN_URL/_admin/faults\n"
+        "                                                       the next job is made, its answer is lost\n"
+        "  curl $ST_LOCAL_ADMIN_URL/_admin                      all faults and hazards of the three services, "
+        "counters,\n"
+        "                                                       how to stop at the k-th request\n\n"
         "SIGTERM or SIGINT stops it. BigQuery's part survives restarts and crashes; Pub/Sub's messages do not.\n"
         "With ST_CLOCK_SCALE=S all timers (leases, backoffs, durations) run S times as fast.\n"
         "exit codes: 0 stopped, 1 could not start, 2 wrong use\n");

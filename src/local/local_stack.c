@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bq_server.h"
+#include "faults.h"
 #include "local_admin.h"
 #include "pubsub_server.h"
 #include "st_server.h"
@@ -16,6 +17,7 @@
 struct local_stack {
     const struct local_options *options; /* borrowed */
     int folder_fd;                       /* holds the lock on the data folder; -1: none */
+    struct faults *faults;
     struct pubsub_server *pubsub;
     struct local_admin *pubsub_admin;
     struct bq_server *bigquery;
@@ -24,10 +26,11 @@ struct local_stack {
 
 static bool start_pubsub(struct local_stack *stack, struct error *err)
 {
-    const struct pubsub_server_options options = {.port = (uint16_t)stack->options->pubsub_port};
+    const struct pubsub_server_options options = {.port = (uint16_t)stack->options->pubsub_port,
+                                                  .faults = stack->faults};
     stack->pubsub = pubsub_server_start(&options, err);
     if (stack->pubsub)
-        stack->pubsub_admin = local_admin_start(stack->pubsub, err);
+        stack->pubsub_admin = local_admin_start(stack->pubsub, stack->faults, err);
     return (stack->pubsub && stack->pubsub_admin) || error_prefix(err, "Pub/Sub");
 }
 
@@ -41,6 +44,7 @@ static bool start_bigquery(struct local_stack *stack, struct error *err)
         .rest_port = (uint16_t)o->bigquery_port,
         .grpc_port = (uint16_t)o->bigquery_storage_port,
         .dml_duration_ms = o->dml_duration_ms,
+        .faults = stack->faults,
     };
     stack->bigquery = bq_server_start(&options, err);
     free(folder);
@@ -66,6 +70,7 @@ static bool start_servicetitan(struct local_stack *stack, struct error *err)
         .rate_per_second = (double)o->rate,
         .latency_ms = o->latency_ms,
         .visibility_lag_ms = o->lag_ms,
+        .faults = stack->faults,
     };
     bool ok = mkdir(folder, 0755) == 0 || errno == EEXIST || error_errno(err, errno, "could not make \"%s\"", folder);
     if (ok)
@@ -106,6 +111,7 @@ struct local_stack *local_stack_start(const struct local_options *options, struc
     struct local_stack *stack = xcalloc(1, sizeof *stack);
     stack->options = options;
     stack->folder_fd = -1;
+    stack->faults = faults_new();
     bool ok = take_folder(stack, err) && forget_settings(options, err) &&
               (!options->pubsub || start_pubsub(stack, err)) && (!options->bigquery || start_bigquery(stack, err)) &&
               (!options->servicetitan || start_servicetitan(stack, err));
@@ -119,10 +125,12 @@ void local_stack_stop(struct local_stack *stack)
 {
     if (!stack)
         return;
+    faults_stop(stack->faults); /* what it holds up must end before the servers can */
     st_server_stop(stack->servicetitan);
     bq_server_stop(stack->bigquery);
     local_admin_stop(stack->pubsub_admin);
     pubsub_server_stop(stack->pubsub);
+    faults_free(stack->faults);
     if (stack->folder_fd >= 0)
         close(stack->folder_fd);
     free(stack);

@@ -104,7 +104,7 @@ void ps_message_unref(struct pubsub_server *server, struct ps_message *message)
 
 static void entry_fire(struct pubsub_server *server, struct ps_timer *timer);
 
-static void entry_new(struct pubsub_server *server, struct ps_subscription *sub, struct ps_message *message)
+static struct ps_entry *entry_new(struct pubsub_server *server, struct ps_subscription *sub, struct ps_message *message)
 {
     struct ps_entry *entry = xcalloc(1, sizeof *entry);
     entry->sub = sub;
@@ -115,6 +115,7 @@ static void entry_new(struct pubsub_server *server, struct ps_subscription *sub,
     table_add(&sub->entries, entry);
     ready_push(entry);
     server->messages++;
+    return entry;
 }
 
 static void stamp(struct pubsub_server *server, Google__Pubsub__V1__PubsubMessage *pb, int64_t now_us)
@@ -199,6 +200,31 @@ void ps_entries_clear(struct pubsub_server *server, struct ps_subscription *sub)
     sub->entries = (struct ps_table){NULL, 0, 0};
 }
 
+/* The fault bench may have a message delivered again in spite of its lease, or of its ack (by an entry of its own), or
+ * its attempts forgotten, which the service counts as well as it can and no better. */
+static void trouble_delivery(struct pubsub_server *server, struct ps_entry *entry)
+{
+    const Google__Pubsub__V1__PubsubMessage *pb = entry->message->pb;
+    const struct fault_event event = {.method = "pubsub.delivery",
+                                      .target = slice_str(entry->sub->pb->name),
+                                      .body = slice_of(pb->data.data, pb->data.len)};
+    struct fault fault;
+    if (entry->again || !faults_take(server->faults, FAULT_ON_POINT, &event, &fault))
+        return;
+    if (fault.kind == FAULT_RESET_ATTEMPTS)
+        entry->failures = 0;
+    if (fault.kind != FAULT_DUPLICATE)
+        return;
+    struct ps_entry *twin = entry_new(server, entry->sub, entry->message);
+    twin->again = true;
+    twin->failures = entry->failures;
+    if (fault.delay_ms <= 0)
+        return;
+    ready_remove(twin);
+    twin->state = PS_DELAYED;
+    ps_timer_set(server, &twin->timer, clock_mono_ms() + fault.delay_ms);
+}
+
 void ps_entry_lease(struct pubsub_server *server, struct ps_entry *entry, int64_t lease_ms, struct ps_stream *stream)
 {
     ready_remove(entry);
@@ -212,6 +238,7 @@ void ps_entry_lease(struct pubsub_server *server, struct ps_entry *entry, int64_
         stream->bytes += entry->message->bytes;
     }
     ps_timer_set(server, &entry->timer, clock_mono_ms() + lease_ms);
+    trouble_delivery(server, entry);
 }
 
 /* ---- Failures ---- */

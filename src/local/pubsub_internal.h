@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "faults.h"
 #include "grpc_server.h"
 #include "pubsub.pb-c.h"
 #include "pubsub_server.h"
@@ -71,6 +72,7 @@ struct ps_entry { /* one message in one subscription */
     uint64_t serial;   /* unique in the server */
     uint64_t delivery; /* of the lease; an ack id names serial and delivery */
     enum ps_state state;
+    bool again;   /* the second delivery of a message that has one lease too many: no third */
     int failures; /* nacks and expired leases so far */
     struct ps_timer timer;
     struct ps_stream *stream;     /* whose flow control counts the lease; NULL: pulled */
@@ -134,6 +136,7 @@ struct ps_subscription {
 
 struct pubsub_server {
     struct rpc_server *rpc;
+    struct faults *faults; /* borrowed; NULL = none */
     uint16_t port;
     int64_t max_bytes, max_messages;
     uint32_t nonce; /* of this process, so that ack ids of an earlier one are known to be stale */

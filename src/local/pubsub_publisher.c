@@ -236,12 +236,12 @@ PS_HANDLER(list_subscriptions, list_topic_subscriptions_request)
 PS_HANDLER(delete_topic, delete_topic_request)
 
 const struct rpc_method ps_publisher_methods[] = {
-    {.path = "/google.pubsub.v1.Publisher/CreateTopic", .unary = on_create_topic},
-    {.path = "/google.pubsub.v1.Publisher/UpdateTopic", .unary = on_update_topic},
-    {.path = "/google.pubsub.v1.Publisher/Publish", .unary = on_publish},
+    {.path = "/google.pubsub.v1.Publisher/CreateTopic", .unary = on_create_topic, .effect = true},
+    {.path = "/google.pubsub.v1.Publisher/UpdateTopic", .unary = on_update_topic, .effect = true},
+    {.path = "/google.pubsub.v1.Publisher/Publish", .unary = on_publish, .effect = true},
     {.path = "/google.pubsub.v1.Publisher/GetTopic", .unary = on_get_topic},
     {.path = "/google.pubsub.v1.Publisher/ListTopics", .unary = on_list_topics},
     {.path = "/google.pubsub.v1.Publisher/ListTopicSubscriptions", .unary = on_list_subscriptions},
-    {.path = "/google.pubsub.v1.Publisher/DeleteTopic", .unary = on_delete_topic},
+    {.path = "/google.pubsub.v1.Publisher/DeleteTopic", .unary = on_delete_topic, .effect = true},
 };
 const size_t ps_publisher_method_count = sizeof ps_publisher_methods / sizeof ps_publisher_methods[0];

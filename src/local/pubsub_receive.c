@@ -159,8 +159,8 @@ static void on_modify(void *service, struct rpc_call *call, struct rpc_message *
 }
 
 const struct rpc_method ps_receive_methods[] = {
-    {.path = "/google.pubsub.v1.Subscriber/Pull", .unary = on_pull, .closed = on_pull_closed},
-    {.path = "/google.pubsub.v1.Subscriber/Acknowledge", .unary = on_acknowledge},
-    {.path = "/google.pubsub.v1.Subscriber/ModifyAckDeadline", .unary = on_modify},
+    {.path = "/google.pubsub.v1.Subscriber/Pull", .unary = on_pull, .effect = true, .closed = on_pull_closed},
+    {.path = "/google.pubsub.v1.Subscriber/Acknowledge", .unary = on_acknowledge, .effect = true},
+    {.path = "/google.pubsub.v1.Subscriber/ModifyAckDeadline", .unary = on_modify, .effect = true},
 };
 const size_t ps_receive_method_count = sizeof ps_receive_methods / sizeof ps_receive_methods[0];

@@ -13,6 +13,8 @@
 #define DEFAULT_MAX_BYTES (1LL << 30)
 #define DEFAULT_MAX_MESSAGES 2000000LL
 
+enum { HANDLER_THREADS = 32 /* some may be held or delayed by the fault bench */ };
+
 static void free_state(struct pubsub_server *server)
 {
     while (server->subscriptions) {
@@ -36,7 +38,10 @@ struct pubsub_server *pubsub_server_start(const struct pubsub_server_options *op
     server->next_serial = 1;
     server->next_message_id = (uint64_t)clock_wall_us();
     pthread_mutex_init(&server->mutex, NULL);
-    server->rpc = rpc_server_new(NULL);
+    const struct rpc_server_options rpc = {
+        .faults = options->faults, .fault_service = "pubsub", .threads = HANDLER_THREADS};
+    server->faults = options->faults;
+    server->rpc = rpc_server_new(&rpc);
     rpc_server_add(server->rpc, ps_publisher_methods, ps_publisher_method_count, server);
     rpc_server_add(server->rpc, ps_subscriber_methods, ps_subscriber_method_count, server);
     rpc_server_add(server->rpc, ps_receive_methods, ps_receive_method_count, server);

@@ -10,11 +10,13 @@
 #include "base/buf.h"
 
 struct pubsub_server;
+struct faults;
 
 struct pubsub_server_options { /* zero means the default */
     const char *bind_address;  /* "127.0.0.1" */
     uint16_t port;             /* 0 = a free one */
     int64_t max_bytes;         /* of undelivered and unacked messages: 1 GiB; Publish is RESOURCE_EXHAUSTED beyond */
+    struct faults *faults;     /* the fault bench, borrowed; NULL = none */
     int64_t max_messages;      /* the same, counted once per subscription: 2,000,000 */
 };
 

@@ -238,6 +238,6 @@ static void on_closed(void *service, struct rpc_call *call)
 }
 
 static const struct rpc_stream_handlers handlers = {
-    .opened = on_opened, .message = on_message, .drained = on_drained, .closed = on_closed};
+    .later = "ping", .opened = on_opened, .message = on_message, .drained = on_drained, .closed = on_closed};
 
 const struct rpc_method ps_stream_method = {.path = "/google.pubsub.v1.Subscriber/StreamingPull", .stream = &handlers};

@@ -263,11 +263,11 @@ PS_HANDLER(list, list_subscriptions_request)
 PS_HANDLER(delete, delete_subscription_request)
 
 const struct rpc_method ps_subscriber_methods[] = {
-    {.path = "/google.pubsub.v1.Subscriber/CreateSubscription", .unary = on_create},
+    {.path = "/google.pubsub.v1.Subscriber/CreateSubscription", .unary = on_create, .effect = true},
     {.path = "/google.pubsub.v1.Subscriber/GetSubscription", .unary = on_get},
-    {.path = "/google.pubsub.v1.Subscriber/UpdateSubscription", .unary = on_update},
+    {.path = "/google.pubsub.v1.Subscriber/UpdateSubscription", .unary = on_update, .effect = true},
     {.path = "/google.pubsub.v1.Subscriber/ListSubscriptions", .unary = on_list},
-    {.path = "/google.pubsub.v1.Subscriber/DeleteSubscription", .unary = on_delete},
+    {.path = "/google.pubsub.v1.Subscriber/DeleteSubscription", .unary = on_delete, .effect = true},
 };
 const size_t ps_subscriber_method_count = sizeof ps_subscriber_methods / sizeof ps_subscriber_methods[0];
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "local_json.h"
 #include "st_set.h"
 
 struct admin {
@@ -141,33 +142,8 @@ static bool get_stream(struct admin *admin)
     return true;
 }
 
-/* ---- Faults and settings ------------------------------------------------------------------------------------------
+/* ---- Settings ----------------------------------------------------------------------------------------------------
  */
-
-static bool post_faults(struct admin *admin)
-{
-    struct json_object *rules = json_at(admin->body, "faults");
-    size_t count = json_object_is_type(rules, json_type_array) ? json_object_array_length(rules) : 0;
-    for (size_t i = 0; i < count; i++)
-        if (!st_faults_add(admin->server->faults, json_object_array_get_idx(rules, i), &admin->err))
-            return false;
-    if (rules == NULL && !st_faults_add(admin->server->faults, admin->body, &admin->err))
-        return false;
-    st_faults_json(admin->server->faults, &admin->out);
-    return true;
-}
-
-static bool get_faults(struct admin *admin)
-{
-    st_faults_json(admin->server->faults, &admin->out);
-    return true;
-}
-
-static bool delete_faults(struct admin *admin)
-{
-    st_faults_clear(admin->server->faults);
-    return get_faults(admin);
-}
 
 static bool get_settings(struct admin *admin)
 {
@@ -315,12 +291,11 @@ static const struct route {
     const char *method, *path;
     bool (*serve)(struct admin *admin);
 } ROUTES[] = {
-    {"POST", "/_admin/edits", post_edits},       {"POST", "/_admin/stream", post_stream},
-    {"GET", "/_admin/stream", get_stream},       {"POST", "/_admin/faults", post_faults},
-    {"GET", "/_admin/faults", get_faults},       {"DELETE", "/_admin/faults", delete_faults},
-    {"POST", "/_admin/settings", post_settings}, {"GET", "/_admin/settings", get_settings},
-    {"GET", "/_admin/count", get_count},         {"GET", "/_admin/record", get_record},
-    {"GET", "/_admin/stats", get_stats},         {"DELETE", "/_admin/stats", delete_stats},
+    {"POST", "/_admin/edits", post_edits},     {"POST", "/_admin/stream", post_stream},
+    {"GET", "/_admin/stream", get_stream},     {"POST", "/_admin/settings", post_settings},
+    {"GET", "/_admin/settings", get_settings}, {"GET", "/_admin/count", get_count},
+    {"GET", "/_admin/record", get_record},     {"GET", "/_admin/stats", get_stats},
+    {"DELETE", "/_admin/stats", delete_stats},
 };
 
 static const struct route *find_route(struct http_exchange *x)
@@ -334,23 +309,9 @@ static const struct route *find_route(struct http_exchange *x)
 
 static bool run(struct admin *admin, const struct route *route)
 {
-    if (strcmp(route->method, "POST") == 0) {
-        admin->body = json_parse(http_exchange_body(admin->x), "body", &admin->err);
-        if (admin->body == NULL)
-            return false;
-        if (!json_object_is_type(admin->body, json_type_object))
-            return error_set(&admin->err, ERROR_PERMANENT, "json", "cannot use the body: an object is needed");
-    }
+    if (strcmp(route->method, "POST") == 0 && !(admin->body = local_read_object(admin->x, &admin->err)))
+        return false;
     return route->serve(admin);
-}
-
-static void reply_error(struct admin *admin, int status, const char *message)
-{
-    buf_clear(&admin->out);
-    buf_append_str(&admin->out, "{\"error\":");
-    buf_append_json_string(&admin->out, slice_str(message));
-    buf_append_char(&admin->out, '}');
-    http_exchange_reply_buf(admin->x, status, "application/json", &admin->out);
 }
 
 void st_admin_serve(struct st_server *server, struct http_exchange *x)
@@ -358,11 +319,11 @@ void st_admin_serve(struct st_server *server, struct http_exchange *x)
     struct admin admin = {.server = server, .x = x, .out = BUF_INIT, .err = ERROR_INIT};
     const struct route *route = find_route(x);
     if (!http_exchange_peer_is_loopback(x))
-        reply_error(&admin, 403, "admin routes are for loopback only");
+        local_reply_error(x, 403, "admin routes are for loopback only");
     else if (route == NULL)
-        reply_error(&admin, 404, "no such admin route");
+        local_reply_error(x, 404, "no such admin route");
     else if (!run(&admin, route))
-        reply_error(&admin, 400, admin.err.message);
+        local_reply_error(x, 400, admin.err.message);
     else
         http_exchange_reply_buf(x, 200, "application/json", &admin.out);
     json_object_put(admin.body);

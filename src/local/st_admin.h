@@ -6,8 +6,7 @@
  * "index":N} Edits now. Kinds default to create and edit. With "all", kinds that an entity cannot have are left out.
  *                            Without "tenant": the first one. Answers how many of each kind, firstModified and
  * lastModified. POST   /_admin/stream    the same without count and index, with "perSecond":N: goes on until it is
- * replaced or N is 0. GET    /_admin/stream    {"perSecond":N,"applied":n} POST   /_admin/faults    a rule
- * (st_faults.c), or {"faults":[rules]}; GET lists what is left, DELETE clears. POST   /_admin/settings  any of the
+ * replaced or N is 0. GET    /_admin/stream    {"perSecond":N,"applied":n} POST   /_admin/settings  any of the
  * names that GET shows (st_settings.c) GET    /_admin/count?entity=&tenant=
  * {"generated","created","edited","total","active","inactive","deleted"} GET    /_admin/record?entity=&index=&tenant=
  * the record's visible state as a list shows it GET    /_admin/stats     requests by route and status, tokens, bytes,

@@ -20,7 +20,7 @@ static void append_members(struct st_out *out, struct slice members)
 static void write_record(struct st_call *call, struct st_out *out, const struct st_version *v)
 {
     st_models[call->entity]->write(out, &call->site->company, v);
-    if (call->effects.extra_field)
+    if (call->ticket.fault.kind == FAULT_EXTRA_FIELD)
         append_members(out, EXTRA);
 }
 
@@ -120,17 +120,18 @@ static void select_page(struct st_call *call, const struct st_query *query, stru
 
 static void write_page(struct st_call *call, const struct st_query *query, const struct page *page, struct buf *body)
 {
+    const struct fault *fault = &call->ticket.fault;
     bool more = page->offset + (int64_t)page->count < page->total && page->count > 0;
     buf_printf(body, "{\"page\":%lld,\"pageSize\":%lld,\"hasMore\":%s,\"totalCount\":", (long long)query->page,
                (long long)page->size, more ? "true" : "false");
     if (query->include_total)
-        buf_printf(body, "%lld", (long long)(page->total + call->effects.total_delta));
+        buf_printf(body, "%lld", (long long)(page->total + (fault->kind == FAULT_WRONG_TOTAL ? fault->delta : 0)));
     else
         buf_append_str(body, "null");
     buf_append_str(body, ",\"data\":[");
     st_write_records(call, page->versions, page->count, /*export=*/false, body);
-    size_t twice =
-        (size_t)call->effects.duplicate_rows < page->count ? (size_t)call->effects.duplicate_rows : page->count;
+    size_t twice = fault->kind == FAULT_DUPLICATE_ROWS ? (size_t)fault->rows : 0;
+    twice = twice < page->count ? twice : page->count;
     if (twice > 0) {
         buf_append_char(body, ',');
         st_write_records(call, page->versions, twice, /*export=*/false, body);
@@ -144,8 +145,8 @@ static int64_t page_size(const struct st_call *call, const struct st_query *quer
     int64_t cap = call->settings.page_cap[call->entity];
     if (cap > 0 && size > cap)
         size = cap;
-    if (call->effects.page_cap > 0 && size > call->effects.page_cap)
-        size = call->effects.page_cap;
+    if (call->ticket.fault.kind == FAULT_PAGE_CAP && size > call->ticket.fault.rows)
+        size = call->ticket.fault.rows;
     return size;
 }
 

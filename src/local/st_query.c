@@ -321,7 +321,7 @@ bool st_query_read(struct st_call *call, bool export, struct st_query *query)
     query->filter.active = export ? ST_ANY : default_active(call);
     struct reading reading = {call, query, export, false};
     http_exchange_each_query(call->x, read_param, &reading);
-    if (call->effects.ignore_filters) {
+    if (call->ticket.fault.kind == FAULT_IGNORE_FILTER) {
         query->filter.created = query->filter.modified = (struct st_span){ST_NO_TIME, ST_FOREVER};
     }
     return !reading.failed;

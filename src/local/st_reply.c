@@ -7,19 +7,39 @@
 
 static const char JSON_TYPE[] = "application/json; charset=utf-8";
 
-void st_reply(struct st_call *call, int status, const char *content_type, struct buf *body)
+static void count(const struct st_call *call, int status, const struct buf *body)
 {
     struct st_stats *stats = &call->server->stats;
     atomic_fetch_add(&stats->statuses[status < ST_STATUS_SLOTS ? status : 0], 1);
     atomic_fetch_add(&stats->bytes, (long long)body->len);
-    const struct st_fault_effects *effects = &call->effects;
-    if (effects->cut_body) {
-        size_t bytes = effects->cut_bytes > 0 ? (size_t)effects->cut_bytes : body->len / 2;
-        http_exchange_reply_cut(call->x, status, content_type, buf_slice(body), bytes < body->len ? bytes : body->len);
-        buf_release(body);
-    } else {
-        http_exchange_reply_buf(call->x, status, content_type, body);
+}
+
+void st_reply_fault(struct st_call *call, const struct fault *fault)
+{
+    struct buf body = BUF_INIT;
+    const char *type = faults_http_body(fault, fault->http_status, &body);
+    if (!type) {
+        type = "application/json";
+        buf_append_str(&body, "{\"type\":\"about:blank\",\"title\":");
+        buf_append_json_string(
+            &body, slice_str(fault->message[0] ? fault->message : "An error occurred while processing your request."));
+        buf_printf(&body, ",\"status\":%d,\"traceId\":\"00-f00d-00\",\"errors\":{},\"data\":{}}", fault->http_status);
     }
+    faults_http_headers(fault, call->x);
+    count(call, fault->http_status, &body);
+    http_exchange_reply_buf(call->x, fault->http_status, type, &body);
+    buf_release(&body);
+}
+
+static void fail_after(void *user, const struct fault *fault)
+{
+    st_reply_fault(user, fault);
+}
+
+void st_reply(struct st_call *call, int status, const char *content_type, struct buf *body)
+{
+    count(call, status, body);
+    faults_http_reply(call->server->faults, &call->ticket, call->x, status, content_type, body, fail_after, call);
 }
 
 void st_reply_problem(struct st_call *call, int status, const char *title, const char *field, const char *problem)

@@ -13,6 +13,7 @@
 #include "base/cancel.h"
 #include "base/clock.h"
 #include "base/timestamp.h"
+#include "faults_admin.h"
 #include "st_base_time.h"
 #include "st_journal.h"
 
@@ -119,47 +120,24 @@ static void no_operation(struct st_call *call)
 /* ---- Faults before the endpoint ------------------------------------------------------------------------------------
  */
 
-static void fault_body(const struct st_call *call, struct buf *body)
+/* Gives the request to the bench. `name`: room for the method's name, which the bench borrows. */
+static void enter(struct st_call *call, const char *what, const struct target *target, char name[FAULTS_METHOD_SIZE])
 {
-    static const char *const texts[] = {
-        [ST_FAULT_JSON] =
-            "{\"type\":\"about:blank\",\"title\":\"An error occurred while processing your request.\",\"status\":%d,"
-            "\"traceId\":\"00-f00d-00\",\"errors\":{},\"data\":{}}",
-        [ST_FAULT_HTML] = "<html><head><title>%d</title></head><body><h2>Our services aren't available right "
-                          "now</h2></body></html>\r\n",
-        [ST_FAULT_EMPTY] = "",
-        [ST_FAULT_GARBAGE] = "{\"title\":\"%d \xff\xfe\",\"status\":",
-    };
-    const char *text = texts[call->effects.body];
-    const char *mark = strstr(text, "%d");
-    if (mark == NULL)
-        return;
-    buf_append(body, text, (size_t)(mark - text));
-    buf_printf(body, "%d", call->effects.status);
-    buf_append_str(body, mark + 2);
+    bool api = target->route >= ST_ROUTE_LIST && target->route < ST_ROUTE_OTHER;
+    snprintf(name, FAULTS_METHOD_SIZE, "servicetitan.%s%s", what, api ? st_models[target->entity]->name : "");
+    const struct fault_event event = {.method = name, .target = slice_str(http_exchange_path(call->x))};
+    faults_request(call->server->faults, &event, &call->ticket);
 }
 
 /* True: the request was answered. */
 static bool inject(struct st_call *call)
 {
-    const struct st_fault_effects *effects = &call->effects;
-    if (effects->delay_ms > 0)
-        cancel_sleep_ms(NULL, effects->delay_ms);
-    if (effects->cut_before) {
-        http_exchange_abort(call->x);
+    const struct fault *fault = &call->ticket.fault;
+    if (faults_http_before(call->server->faults, &call->ticket, call->x))
         return true;
-    }
-    if (effects->status == 0)
+    if (fault->kind != FAULT_STATUS || fault->after)
         return false;
-    struct buf body = BUF_INIT;
-    fault_body(call, &body);
-    if (effects->retry_after_s > 0) {
-        char seconds[24];
-        snprintf(seconds, sizeof seconds, "%lld", (long long)effects->retry_after_s);
-        http_exchange_add_header(call->x, "Retry-After", seconds);
-    }
-    st_reply(call, effects->status, effects->body == ST_FAULT_HTML ? "text/html" : "application/json", &body);
-    buf_release(&body);
+    st_reply_fault(call, fault);
     return true;
 }
 
@@ -169,7 +147,7 @@ static bool inject(struct st_call *call)
 static bool token_is_good(struct st_call *call, struct st_token_claims *claims)
 {
     const char *header = http_exchange_header(call->x, "Authorization");
-    if (header == NULL || call->effects.expire_token)
+    if (header == NULL || call->ticket.fault.kind == FAULT_EXPIRE_TOKEN)
         return false;
     const char *text = strncasecmp(header, "Bearer ", 7) == 0 ? header + 7 : header; /* both forms work */
     return st_token_read(&call->server->token_key, slice_trim(slice_str(text)), claims) &&
@@ -234,12 +212,14 @@ static void serve_api(struct st_call *call, const struct target *target)
 static void serve(struct st_call *call)
 {
     const char *method = http_exchange_method(call->x), *path = http_exchange_path(call->x);
+    char name[FAULTS_METHOD_SIZE];
     struct target target = {.route = ST_ROUTE_OTHER};
     bool token = strcmp(path, "/connect/token") == 0 && strcmp(method, "POST") == 0;
     bool api = !token && strcmp(method, "GET") == 0 && parse_path(path, &target);
     enum st_route route = token ? ST_ROUTE_TOKEN : api ? target.route : ST_ROUTE_OTHER;
     atomic_fetch_add(&call->server->stats.requests[route], 1);
-    st_faults_take(call->server->faults, method, path, &call->effects);
+    target.route = route;
+    enter(call, token ? "token" : !api ? "other" : route < ST_ROUTE_EXPORT ? "list." : "export.", &target, name);
     call->now = st_server_now(&call->settings);
     add_date(call);
     if (inject(call))
@@ -263,6 +243,8 @@ static void count_in(struct st_stats *stats)
 static void handle(void *user, struct http_exchange *x)
 {
     struct st_server *server = user;
+    if (faults_admin_serve(server->faults, x))
+        return;
     if (strncmp(http_exchange_path(x), "/_admin/", 8) == 0) {
         st_admin_serve(server, x);
         return;
@@ -381,7 +363,8 @@ struct st_server *st_server_start(const struct st_server_options *wanted, struct
         make_site(server, options, &tenants[i]);
     st_token_key_init(&server->token_key, server->seed);
     server->app_key = xstrdup("ak1.local.simulated");
-    server->faults = st_faults_new();
+    server->own_faults = options->faults == NULL;
+    server->faults = options->faults ? options->faults : faults_new();
     default_settings(options, &server->settings);
     server->journal = st_journal_open(server, options->data_dir, err);
     if (server->journal == NULL || !start_http(server, options, err)) {
@@ -403,6 +386,8 @@ void st_server_stop(struct st_server *server)
 {
     if (server == NULL)
         return;
+    if (server->own_faults)
+        faults_stop(server->faults);
     if (server->http)
         http_server_stop(server->http, STOP_GRACE_MS);
     st_stream_stop(server);
@@ -410,7 +395,8 @@ void st_server_stop(struct st_server *server)
     for (size_t i = 0; i < server->site_count; i++)
         release_site(&server->sites[i]);
     free(server->sites);
-    st_faults_free(server->faults);
+    if (server->own_faults)
+        faults_free(server->faults);
     st_timeline_free(server->timeline);
     free(server->app_key);
     pthread_mutex_destroy(&server->lock);

@@ -4,8 +4,8 @@
  *   token   POST /connect/token                                      (form only; 900 s)
  *   lists   GET  /{module}/v2/tenant/{t}/{resource}
  *   exports GET  /{module}/v2/tenant/{t}/export/{resource}            (seven entities)
- *   admin   see st_admin.h: /_admin/edits, /_admin/stream, /_admin/faults, /_admin/settings, /_admin/count,
- * /_admin/record, /_admin/stats
+ *   admin   see st_admin.h: /_admin/edits, /_admin/stream, /_admin/settings, /_admin/count, /_admin/record,
+ *           /_admin/stats; and faults_admin.h
  *
  * The records of a company are computed from its seed, never held: memory grows with edits only, and the totals of any
  * window are exact at any size. Two servers with the same seed, sizes and base time serve the same bytes until edits
@@ -19,6 +19,7 @@
 #include "base/error.h"
 
 struct st_server;
+struct faults;
 
 struct st_server_tenant {
     int64_t tenant; /* positive */
@@ -36,6 +37,7 @@ struct st_server_options {
     const char *data_dir;      /* the base time and the edits live here over restarts; NULL = neither is kept */
     int64_t base_time_us;      /* end of generated history; 0 = the one in data_dir, else the start of the server */
     int64_t history_years;     /* of generated history; 0 = the folder's, else 5; at most ST_MAX_HISTORY_YEARS */
+    struct faults *faults;     /* the bench, borrowed; NULL = one of its own */
     int64_t clock_skew_ms;     /* server's clock minus ours (settable) */
     double rate_per_second;    /* per tenant; 0 = 60 (settable) */
     int64_t latency_ms;        /* before each API reply (settable) */

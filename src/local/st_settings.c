@@ -3,6 +3,8 @@
 
 #include "st_admin.h"
 
+enum { MAX_LATENCY_MS = 600000 };
+
 enum kind { INTEGER, DECIMAL, FLAG };
 
 static const struct row {
@@ -17,7 +19,7 @@ static const struct row {
     {"clampPageSize", FLAG, offsetof(struct st_settings, clamp_page_size), 0, 1},
     {"shuffle", FLAG, offsetof(struct st_settings, shuffle), 0, 1},
     {"invoicesHideInactive", FLAG, offsetof(struct st_settings, invoices_hide_inactive), 0, 1},
-    {"latencyMs", INTEGER, offsetof(struct st_settings, latency_ms), 0, ST_FAULT_MAX_DELAY_MS},
+    {"latencyMs", INTEGER, offsetof(struct st_settings, latency_ms), 0, MAX_LATENCY_MS},
     {"visibilityLagMs", INTEGER, offsetof(struct st_settings, visibility_lag_ms), 0, 86400000},
     {"clockSkewMs", INTEGER, offsetof(struct st_settings, clock_skew_ms), -604800000, 604800000},
     {"exportBatch", INTEGER, offsetof(struct st_settings, export_batch), 1, ST_MAX_PAGE_SIZE},

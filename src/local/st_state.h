@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "net/http_server.h"
-#include "st_faults.h"
+#include "faults_http.h"
 #include "st_overlay.h"
 #include "st_server.h"
 #include "st_token.h"
@@ -75,7 +75,8 @@ struct st_server {
     uint64_t seed;
     struct st_token_key token_key;
     char *app_key;
-    struct st_faults *faults;
+    struct faults *faults;
+    bool own_faults;
     struct st_journal *journal;
     struct st_stream *stream;
     struct st_stats stats;
@@ -102,11 +103,13 @@ struct st_call {
     int64_t now; /* ticks, server's clock */
     struct st_site *site;
     enum st_entity entity;
-    struct st_fault_effects effects;
+    struct fault_ticket ticket;
 };
 
 /* Replies. All API answers go through st_reply, which applies the faults of the call and counts. */
 void st_reply(struct st_call *call, int status, const char *content_type, struct buf *body);
+/* The error that a fault asks for. */
+void st_reply_fault(struct st_call *call, const struct fault *fault);
 /* ProblemDetails; `field` and `problem` fill errors when given. */
 void st_reply_problem(struct st_call *call, int status, const char *title, const char *field, const char *problem);
 

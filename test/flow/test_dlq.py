@@ -31,7 +31,7 @@ class DeadLetters(unittest.TestCase):
         for entity in entities:
             self.stack.ingestor("dispatch", entity, "--mode", mode)
         self.stack.drain(1, codes=(1,))
-        self.stack.admin_delete("/_admin/faults")
+        self.stack.clear_faults()
 
     def backlog(self):
         """Unacknowledged dead letters, those under a lease included."""
@@ -96,7 +96,7 @@ class DeadLetters(unittest.TestCase):
             self.stack.admin("/_admin/faults", {"path": "/tenant/", "kind": "status", "status": 403, "count": 100000})
             self.dlq("replay", "--yes")
             self.stack.drain(1, codes=(1,))
-            self.stack.admin_delete("/_admin/faults")
+            self.stack.clear_faults()
         self.assertEqual(self.letters()[0]["replays"], 3)
         refused = self.dlq("replay", "--yes", check=False)
         self.assertEqual(refused.returncode, 1)

@@ -160,8 +160,49 @@ class Stack:
     def admin(self, path, body=None):
         return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", body)
 
-    def admin_delete(self, path):
-        return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", method="DELETE")
+    # ---- the fault bench of st-local (GET /_admin describes it) ----
+    def bench(self, path, body=None, method=None):
+        for name in ("ST_LOCAL_ADMIN_URL", "ST_LOCAL_PUBSUB_ADMIN_URL", "BIGQUERY_EMULATOR_HOST"):
+            if name in self.env:
+                return http(f"{self.env[name]}/_admin/{path}", body, method)
+        raise StackError("st-local has not been started")
+
+    def fault(self, method, kind, **rule):
+        """Arms a fault for the next request of the method (a pattern); returns its id, for fired()."""
+        return self.bench("faults", {"method": method, "kind": kind, **rule})["ids"][0]
+
+    def fired(self, rule=None):
+        """The faults that have happened, in order; of one rule, or of all."""
+        return [f for f in self.bench("faults")["fired"] if rule in (None, f["id"])]
+
+    def clear_faults(self):
+        self.bench("faults", method="DELETE")
+
+    def hazards(self, **switches):
+        return self.bench("hazards", switches)
+
+    def requests(self, since=None):
+        """How many came: {"total", "effects", "methods": {name: {"seen", "effects", "failed"}}}; the ones after `since` as "log".
+
+        A test's own query() is a request, too: bigquery.jobs.query, which no program of ours sends."""
+        return self.bench("requests" if since is None else f"requests?since={since}")
+
+    def count_from_here(self):
+        self.bench("requests", method="DELETE")
+
+    def hold(self, **which):
+        """Stops one request: number=k, or method=pattern and nth=k; where="before" or "after" its effect."""
+        return self.bench("hold", which)
+
+    def wait_for_hold(self, timeout_s=60):
+        """Until that request has come."""
+        reply = self.bench(f"hold?timeoutMs={int(timeout_s * 1000)}")
+        if not reply["arrived"]:
+            raise StackError(f"the request to hold did not come: {reply}")
+        return reply
+
+    def release_hold(self, cut=False):
+        self.bench(f"hold?cut={'true' if cut else 'false'}", method="DELETE")
 
     def source_count(self, entity):
         return int(self.admin(f"/_admin/count?tenant={self.env['ST_TENANT_ID']}&entity={entity}")["total"])

@@ -12,10 +12,11 @@
 
 #include "../../../src/local/bq_server.h"
 #include "base/json.h"
-#include "google/grpc.h"
 #include "net/http.h"
+#include "rpc_fixture.h"
 
 struct bq_fixture {
+    struct faults *faults;
     struct bq_server *server;
     struct http_client *http;
     struct google_credentials *none;
@@ -26,22 +27,21 @@ struct bq_fixture {
 static inline void bq_fixture_open(struct bq_fixture *f)
 {
     struct error err = ERROR_INIT;
-    struct bq_server_options options = {.folder = "data"};
-    char target[32];
+    f->faults = faults_new();
+    struct bq_server_options options = {.folder = "data", .faults = f->faults};
     f->server = bq_server_start(&options, &err);
     if (!f->server)
         fail_msg("could not start: %s", err.message);
-    f->none = google_credentials_none();
-    snprintf(target, sizeof target, "127.0.0.1:%u", bq_server_grpc_port(f->server));
-    f->link = grpc_link_new(target, true, f->none, &err);
-    assert_non_null(f->link);
+    f->link = link_to(bq_server_grpc_port(f->server), &f->none);
 }
 
 static inline void bq_fixture_close(struct bq_fixture *f)
 {
     grpc_link_free(f->link);
     google_credentials_free(f->none);
+    faults_stop(f->faults);
     bq_server_stop(f->server);
+    faults_free(f->faults);
 }
 
 /* path: behind ".../bigquery/v2/". The answer's JSON, owned by the caller; NULL for an empty body. */
@@ -74,6 +74,15 @@ static inline struct json_object *bq_sql(struct bq_fixture *f, const char *sql)
     if (f->status != 200)
         fail_msg("%s: %s", sql, json_object_to_json_string(answer));
     return answer;
+}
+
+static inline void bq_hazards(struct bq_fixture *f, const char *switches)
+{
+    struct error err = ERROR_INIT;
+    struct json_object *json = json_parse(slice_str(switches), "switches", &err);
+    if (!json || !faults_set_hazards(f->faults, json, &err))
+        fail_msg("%s: %s", switches, err.message);
+    json_object_put(json);
 }
 
 /* The rows of a statement as compact JSON text, e.g. [{"f":[{"v":"1"}]}]; owned by the caller. */

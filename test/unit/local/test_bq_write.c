@@ -472,15 +472,107 @@ static void test_many_requests_keep_their_order(void **state)
     free(name);
 }
 
+/* ---- Hazards of the service, on demand --------------------------------------------------------------------------- */
+
+static void test_a_young_table_is_unknown(void **state)
+{
+    struct bq_fixture *f = *state;
+    const struct append one = {TABLE "/streams/_default", WRITER_PLAIN, -1, 1, 1, "x", 0};
+    bq_hazards(f, "{\"youngTableMs\":3600000}");
+    struct grpc_stream *s = open_append(f, one.stream);
+    send_append(s, &one);
+    expect(s, "end 5: ", "Requested entity was not found. Entity: " TABLE);
+    grpc_stream_free(s);
+    json_object_put(bq_call(f, "GET", "projects/p/datasets/d/tables/t", NULL));
+    assert_int_equal(f->status, 200); /* REST knows it at once */
+    bq_hazards(f, "{\"youngTableMs\":1}");
+    s = open_append(f, one.stream);
+    send_append(s, &one);
+    expect_exactly(s, "ok");
+    grpc_stream_free(s);
+}
+
+static void wait_until_seen(struct bq_fixture *f, const char *text)
+{
+    struct buf out = BUF_INIT;
+    do {
+        buf_clear(&out);
+        faults_requests_json(f->faults, -1, &out);
+    } while (!strstr(buf_cstr(&out), text));
+    buf_release(&out);
+}
+
+/* The first answer is held, so that all others wait in the server: the refused one may not overtake its neighbour. */
+static void test_one_request_is_refused_in_its_turn(void **state)
+{
+    enum { REQUESTS = 8, REFUSED = 6 };
+    struct bq_fixture *f = *state;
+    const char *name = TABLE "/streams/_default";
+    struct error err = ERROR_INIT;
+    struct json_object *hold =
+        json_parse(SLICE_LIT("{\"method\":\"write.AppendRows\",\"where\":\"after\"}"), "hold", &err);
+    struct grpc_stream *s = open_append(f, name);
+    assert_true(faults_hold(f->faults, hold, &err));
+    arm(f->faults,
+        "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\",\"inBand\":true,"
+        "\"skip\":6,\"message\":\"Exceeds 'AppendRows throughput' quota\"}");
+    for (int i = 0; i < REQUESTS; i++)
+        send_append(s, &(struct append){name, i == 0 ? WRITER_PLAIN : WRITER_NONE, -1, i, 1, "x", 0});
+    wait_until_seen(f, "\"write.AppendRows\":{\"seen\":8");
+    faults_release(f->faults, false);
+    for (int i = 0; i < REQUESTS; i++)
+        expect_exactly(s, i == REFUSED ? "error 8 code 0: Exceeds 'AppendRows throughput' quota" : "ok");
+    assert_bq_value(f, "SELECT STRING_AGG(CAST(id AS STRING) ORDER BY id) AS ids FROM d.t", "0,1,2,3,4,5,7");
+    arm(f->faults, "{\"method\":\"write.AppendRows\",\"kind\":\"status\",\"code\":\"RESOURCE_EXHAUSTED\"}");
+    send_append(s, &(struct append){name, WRITER_NONE, -1, 5, 1, "x", 0});
+    expect(s, "end 8: ", "Quota exceeded");
+    grpc_stream_free(s);
+    json_object_put(hold);
+}
+
+static void test_a_reply_is_lost_behind_the_rows(void **state)
+{
+    struct bq_fixture *f = *state;
+    const struct append one = {TABLE "/streams/_default", WRITER_PLAIN, -1, 1, 1, "x", 0};
+    struct grpc_stream *s = open_append(f, one.stream);
+    arm(f->faults, "{\"method\":\"write.AppendRows\",\"kind\":\"cut_after\"}");
+    send_append(s, &one);
+    expect(s, "end 14: ", "Socket closed");
+    grpc_stream_free(s);
+    assert_bq_value(f, "SELECT COUNT(*) AS n FROM d.t", "1");
+}
+
+static void test_a_connection_without_traffic_is_closed(void **state)
+{
+    struct bq_fixture *f = *state;
+    const struct append one = {TABLE "/streams/_default", WRITER_PLAIN, -1, 1, 1, "x", 0};
+    struct grpc_stream *s = open_append(f, one.stream);
+    send_append(s, &one);
+    expect_exactly(s, "ok");
+    bq_hazards(f, "{\"appendIdleMs\":1}");
+    expect(s, "end 10: ", "Closing the stream because it has been inactive for");
+    grpc_stream_free(s);
+}
+
 int main(void)
 {
     http_global_init();
     grpc_global_init();
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_default_stream), CASE(test_default_values),  CASE(test_offsets),
-        CASE(test_row_errors),     CASE(test_pending_streams), CASE(test_buffered_streams),
-        CASE(test_schema_changes), CASE(test_bad_targets),     CASE(test_many_requests_keep_their_order),
+        CASE(test_default_stream),
+        CASE(test_default_values),
+        CASE(test_offsets),
+        CASE(test_row_errors),
+        CASE(test_pending_streams),
+        CASE(test_buffered_streams),
+        CASE(test_schema_changes),
+        CASE(test_bad_targets),
+        CASE(test_many_requests_keep_their_order),
+        CASE(test_one_request_is_refused_in_its_turn),
+        CASE(test_a_reply_is_lost_behind_the_rows),
+        CASE(test_a_young_table_is_unknown),
+        CASE(test_a_connection_without_traffic_is_closed),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     grpc_global_release();

@@ -12,7 +12,7 @@
 
 #include "../../../src/local/grpc_server.h"
 #include "base/clock.h"
-#include "google/grpc.h"
+#include "rpc_fixture.h"
 #include "status.pb-c.h"
 
 enum { LONG_MS = 20000 };
@@ -140,7 +140,6 @@ static int set_up(void **state)
 {
     struct bench *bench = xcalloc(1, sizeof *bench);
     struct error err = ERROR_INIT;
-    char target[32];
     const struct rpc_server_options options = {.threads = 2, .max_receive_bytes = 3 << 20};
     sem_init(&bench->reached, 0, 0);
     sem_init(&bench->go, 0, 0);
@@ -150,11 +149,7 @@ static int set_up(void **state)
     if (!rpc_server_listen(bench->server, NULL, 0, &bench->port, &err))
         fail_msg("%s", err.message);
     rpc_server_start(bench->server);
-    snprintf(target, sizeof target, "127.0.0.1:%u", bench->port);
-    bench->none = google_credentials_none();
-    bench->link = grpc_link_new(target, true, bench->none, &err);
-    if (!bench->link)
-        fail_msg("%s", err.message);
+    bench->link = link_to(bench->port, &bench->none);
     *state = bench;
     return 0;
 }

@@ -10,7 +10,7 @@
 #include "../../../src/local/grpc_server.h"
 #include "../../../src/local/pubsub_server.h"
 #include "base/clock.h"
-#include "google/grpc.h"
+#include "rpc_fixture.h"
 #include "pubsub.pb-c.h"
 
 #define SCALE "50"
@@ -25,6 +25,7 @@
 enum { CALL_MS = 20000, SMALL_SERVER_BYTES = 8 << 20 };
 
 struct bench {
+    struct faults *faults;
     struct pubsub_server *server;
     struct google_credentials *none;
     struct grpc_link *link;
@@ -217,16 +218,13 @@ static int set_up(void **state)
 {
     struct bench *bench = xcalloc(1, sizeof *bench);
     struct error err = ERROR_INIT;
-    char target[32];
-    const struct pubsub_server_options options = {.max_bytes = SMALL_SERVER_BYTES, .max_messages = 5000};
+    bench->faults = faults_new();
+    const struct pubsub_server_options options = {
+        .max_bytes = SMALL_SERVER_BYTES, .max_messages = 5000, .faults = bench->faults};
     bench->server = pubsub_server_start(&options, &err);
     if (!bench->server)
         fail_msg("%s", err.message);
-    snprintf(target, sizeof target, "127.0.0.1:%u", pubsub_server_port(bench->server));
-    bench->none = google_credentials_none();
-    bench->link = grpc_link_new(target, true, bench->none, &err);
-    if (!bench->link)
-        fail_msg("%s", err.message);
+    bench->link = link_to(pubsub_server_port(bench->server), &bench->none);
     *state = bench;
     return 0;
 }
@@ -235,7 +233,9 @@ static int tear_down(void **state)
 {
     struct bench *bench = *state;
     grpc_link_free(bench->link);
+    faults_stop(bench->faults);
     pubsub_server_stop(bench->server);
+    faults_free(bench->faults);
     google_credentials_free(bench->none);
     free(bench);
     grpc_global_release();
@@ -514,6 +514,57 @@ static void test_publish_limits(void **state)
     }
 }
 
+/* ---- Hazards of the service, on demand ---- */
+
+/* With a lease of its own, in spite of the one that is held, and of its end by an ack. */
+static void test_delivered_again_in_spite_of_lease_and_ack(void **state)
+{
+    struct bench *bench = *state;
+    struct error err = ERROR_INIT;
+    make_plain(bench);
+    publish(bench, 1, 1);
+    arm(bench->faults,
+        "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"path\":\"orders-sub\",\"kind\":\"duplicate\"}");
+    Google__Pubsub__V1__PullResponse *first = pull(bench, SUB, 1), *second = pull(bench, SUB, 1);
+    assert_string_equal(first->received_messages[0]->message->message_id,
+                        second->received_messages[0]->message->message_id);
+    assert_string_not_equal(first->received_messages[0]->ack_id, second->received_messages[0]->ack_id);
+    assert_true(ack(bench, first->received_messages[0]->ack_id, &err));
+    assert_true(ack(bench, second->received_messages[0]->ack_id, &err));
+    publish(bench, 1, 1);
+    arm(bench->faults, "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"kind\":\"duplicate\",\"delayMs\":5000}");
+    Google__Pubsub__V1__PullResponse *third = pull(bench, SUB, 1);
+    assert_true(ack(bench, third->received_messages[0]->ack_id, &err));
+    Google__Pubsub__V1__PullResponse *late = pull(bench, SUB, 1);
+    assert_string_equal(late->received_messages[0]->message->message_id,
+                        third->received_messages[0]->message->message_id);
+    assert_true(ack(bench, late->received_messages[0]->ack_id, &err));
+    struct buf stats = BUF_INIT;
+    pubsub_server_stats(bench->server, &stats);
+    assert_non_null(strstr(buf_cstr(&stats), "\"ready\":0,\"leased\":0,\"delayed\":0"));
+    buf_release(&stats);
+    drop(first);
+    drop(second);
+    drop(third);
+    drop(late);
+}
+
+static void test_attempts_are_forgotten(void **state)
+{
+    static const int attempts[] = {1, 2, 1, 2};
+    struct bench *bench = *state;
+    struct error err = ERROR_INIT;
+    make_lane_with_dead_letters(bench);
+    publish(bench, 1, 1);
+    arm(bench->faults, "{\"method\":\"pubsub.delivery\",\"on\":\"point\",\"kind\":\"reset_attempts\",\"skip\":2}");
+    for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
+        Google__Pubsub__V1__PullResponse *got = pull(bench, SUB, 1);
+        assert_int_equal(got->received_messages[0]->delivery_attempt, attempts[i]);
+        assert_true(modack(bench, got->received_messages[0]->ack_id, 0, &err));
+        drop(got);
+    }
+}
+
 int main(void)
 {
     setenv("ST_CLOCK_SCALE", SCALE, 1);
@@ -530,6 +581,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_closed_for_rebalancing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_publish_limits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_delivered_again_in_spite_of_lease_and_ack, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_attempts_are_forgotten, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

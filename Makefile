@@ -19,10 +19,15 @@ AR := gcc-ar
 OPT ?= -O2
 WARN := -Wall -Wextra -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wshadow -Wpointer-arith \
         -Wcast-qual -Wwrite-strings -Wundef -Wformat=2 -Wvla -Wimplicit-fallthrough -Werror
+# Hardening, checked by test/lint/hardening.sh. FORTIFY needs an optimizer and would blind the sanitizers.
+MACHINE := $(shell $(CC) -dumpmachine)
+HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection \
+          $(if $(filter x86_64-%,$(MACHINE)),-fcf-protection=full) $(if $(filter aarch64-%,$(MACHINE)),-mbranch-protection=standard)
+FORTIFY := $(if $(SANITIZE),,$(if $(filter-out -O0,$(filter -O%,$(OPT))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
 CPPFLAGS := -D_GNU_SOURCE -Iinclude -I$(B)/proto
-CFLAGS := -std=c11 $(OPT) -g $(WARN) -fstack-protector-strong $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-GENFLAGS := -std=c11 $(OPT) -g -w
-LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+CFLAGS := -std=c11 $(OPT) -g $(WARN) $(HARDEN) $(FORTIFY) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+GENFLAGS := -std=c11 $(OPT) -g -w $(HARDEN) $(FORTIFY)
+LDFLAGS := -pthread -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 # Linked into every program of a sanitized build: the sanitizers' settings.
 SANITIZE_O := $(if $(SANITIZE),$(B)/test/lib/sanitize.o)
 LDLIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -lmicrohttpd -ljson-c -lssl -lcrypto -lxxhash -lm
@@ -77,13 +82,21 @@ $(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h &: proto/%.proto
 	@mkdir -p $(B)/proto
 	$(call say,PROTO,$<)
 	$(Q)protoc-c --proto_path=proto --c_out=$(B)/proto $<
-$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(PROTO_H)
+$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(PROTO_H) $(B)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(GENFLAGS) -c -o $@ $<
-$(B)/%.o: %.c | $(PROTO_H)
+$(B)/%.o: %.c $(B)/flags | $(PROTO_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) $(if $(filter test/unit/%,$<),-I$(patsubst test/unit/%,src/%,$(<D))) -MMD -MP -c -o $@ $<
+# Other flags, other objects: the file is made anew when the flags are others than those it holds.
+FLAGS := $(strip $(CC) $(CPPFLAGS) $(CFLAGS) $(GENFLAGS) $(LDFLAGS))
+$(B)/flags:
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' >$@
+ifneq ($(shell cat $(B)/flags 2>/dev/null),$(FLAGS))
+.PHONY: $(B)/flags
+endif
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---- Wire tests in C: test/wire/test_*.c link everything, product and local stack ------------------------------------
@@ -128,12 +141,12 @@ bench: $(BENCH_BIN) ## measure against a floor in the same run
 	@for bin in $(BENCH_BIN); do $$bin || exit 1; done
 
 # ---- Dependencies ---------------------------------------------------------------------------------------------------
-NODE_STAMP := test/wire/node/node_modules/.lock-sha256
+NODE_STAMP := test/wire/node/node_modules/.lock-sha256 test/terraform/node_modules/.lock-sha256 $(DEPS)/terraform/.stamp
 .PHONY: deps deps-check
-deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages
+deps: ## install what is missing: Debian packages (root or sudo), DuckDB, the tests' npm packages, the terraform provider's schema
 	@test/deps/install.sh
 deps-check:
-	@if [ -n "$$(test/deps/check.sh)" ] || [ ! -e $(DUCKDB_LIB) ] || [ ! -e $(NODE_STAMP) ]; then test/deps/install.sh; fi
+	@if [ -n "$$(test/deps/check.sh)" ] || ! ls $(DUCKDB_LIB) $(NODE_STAMP) >/dev/null 2>&1; then test/deps/install.sh; fi
 $(DUCKDB_LIB):
 	@test/deps/duckdb.sh $(@D)
 
@@ -156,20 +169,24 @@ run-units: $(filter $(B)/test/unit/$(LAYER)/%,$(UNIT_BIN))
 	@test/run_units.sh $^
 
 # ---- Checks ---------------------------------------------------------------------------------------------------------
-.PHONY: test test-units test-wire test-flow lint format docs
-test: ## all tests: units, Google's own clients against st-local, whole binaries
+.PHONY: test test-units test-wire test-flow test-terraform lint format docs
+test: ## all tests: units, Google's own clients against st-local, whole binaries, terraform
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@$(MAKE) --no-print-directory -j$(JOBS) test-units
 	@$(MAKE) --no-print-directory replay
 	@$(MAKE) --no-print-directory test-wire
+	@$(if $(SANITIZE),echo 'container: not built: it has no sanitized form',$(MAKE) --no-print-directory test-container)
 	@$(MAKE) --no-print-directory test-flow
+	@$(MAKE) --no-print-directory test-terraform
 test-units: $(UNIT_BIN)
 	@test/run_units.sh $(UNIT_BIN)
 test-wire: $(B)/st-local $(WIRE_BIN)
 	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
 	@test/flow/run.py $(B)
+test-terraform: $(B)/st-ingestor ## terraform/ against the provider's schema and against what init makes
+	@test/run_terraform.sh $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh
@@ -178,16 +195,35 @@ lint: ## format, layers, headers that compile alone, banned functions, sizes, ge
 	@$(MAKE) --no-print-directory $(PROTO_H)
 	@test/lint/headers.sh $(CC) $(CPPFLAGS) -std=c11 $(WARN)
 	@$(MAKE) --no-print-directory $(B)/st-ingestor
+	@test/lint/terraform.sh $(B)
 	@test/lint/docs.sh $(B)
+	@test/lint/hardening.sh $(B)/st-ingestor
 format: ## give all sources their form
 	@find src test include -name '*.[ch]' -not -path '*/node_modules/*' -print0 | xargs -0 clang-format -i
-docs: programs ## write what is generated: .env.example, the README's option table
+docs: programs ## write what is generated: .env.example, the README's option table, docs/monitoring.md's metrics, sql/
 	@test/lint/docs.sh $(B) --write
+	@test/lint/terraform.sh $(B) --write
 .PHONY: demo
 demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -> workers -> local BigQuery
 	@$(MAKE) --no-print-directory deps-check
 	@$(MAKE) -j$(JOBS) programs
 	@test/demo/demo.py --build $(B) $(DEMO)
+
+# ---- Installing, and the image --------------------------------------------------------------------------------------
+# The program finds config/ in the working folder, beside itself or one folder above: PREFIX is a folder of its own.
+PREFIX ?= /opt/st-ingestor
+INSTALLED := config/config.json config/schema_registry.json $(wildcard sql/*.sql sql/*/*.sql)
+.PHONY: install deps-container test-container
+install: $(B)/st-ingestor ## install the production binary and what it reads into DESTDIR/PREFIX (/opt/st-ingestor)
+	install -D -m 755 $(B)/st-ingestor $(DESTDIR)$(PREFIX)/bin/st-ingestor
+	@set -e; for file in $(INSTALLED); do echo "install $(DESTDIR)$(PREFIX)/$$file"; install -D -m 644 $$file $(DESTDIR)$(PREFIX)/$$file; done
+deps: deps-container
+deps-container: ## install what builds and runs the image: buildah, mmdebstrap, podman, runc
+	@test/deps/install.sh container
+# Only root can make the base. Where the packages cannot be installed, run.py says what is missing.
+test-container: $(B)/st-local ## build the image without a registry, look into it, run worker and serve in it
+	@[ "$$(id -u)" != 0 ] || test/deps/install.sh container || true
+	@test/container/run.py $(B)
 
 .PHONY: help clean
 help: ## this list

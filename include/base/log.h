@@ -3,7 +3,10 @@
  *   log_info(&run->log, LOG_MSG("Ingestion completed"), LOG_INT("recordsFetched", n), LOG_INT("durationMs", ms));
  *
  * A line has timestamp, severity, context, message, the context's ids, then the fields. Field names are camelCase.
- * Warnings say what happens next ("..., retrying in 4000 ms"). Secrets have no field kind. Thread-safe. */
+ * Warnings say what happens next ("..., retrying in 4000ms"). Secrets have no field kind. Thread-safe.
+ *
+ * Layers below a run know nothing of it, but their lines belong to it: each thread has a scope, the context of what it is working on, and
+ * ids that a line's own context lacks come from there. Threads that help inherit it by hand (log_scope, log_scope_set). */
 #ifndef ST_BASE_LOG_H
 #define ST_BASE_LOG_H
 
@@ -24,6 +27,11 @@ struct log_context {
     const char *mode;    /* mode */
     int64_t tenant;      /* tenantId; 0 = left out */
 };
+
+/* The calling thread's scope; NULL: none. Job labels are made from it too, so that one id runs through all. */
+const struct log_context *log_scope(void);
+/* Sets it (borrowed; NULL: none) and returns what it was: whoever sets it puts that back. */
+const struct log_context *log_scope_set(const struct log_context *scope);
 
 enum log_kind { LOG_KIND_MESSAGE, LOG_KIND_STRING, LOG_KIND_INT, LOG_KIND_BOOL, LOG_KIND_TIME_US, LOG_KIND_ERROR };
 
@@ -54,11 +62,27 @@ void log_write(enum log_level level, const struct log_context *ctx, const struct
 #define log_info(ctx, ...) log_at(LOG_LEVEL_INFO, ctx, __VA_ARGS__)
 #define log_warn(ctx, ...) log_at(LOG_LEVEL_WARN, ctx, __VA_ARGS__)
 #define log_error(ctx, ...) log_at(LOG_LEVEL_ERROR, ctx, __VA_ARGS__)
+#define log_fatal(ctx, ...) log_at(LOG_LEVEL_FATAL, ctx, __VA_ARGS__)
+
+/* A place that may have much to say. Static, zero-initialised. */
+enum { LOG_LIMIT_PER_SECOND = 10 };
+struct log_limit {
+    _Atomic int64_t second, written, left_out;
+};
+/* True when one more line may be written now (LOG_LIMIT_PER_SECOND of real time); *ret_left_out lines of the place were not, since
+ * the last one that was. */
+bool log_limit_pass(struct log_limit *limit, int64_t *ret_left_out);
+/* The one line about a call that failed and is made again, in the brief's form: WARN "API request failed, retrying in 4000ms", with status
+ * (HTTP status or gRPC code, when a reply came), attempt (1 = the first retry) and the error. Limited by the place's `limit`. */
+void log_retry(const struct log_context *ctx, struct log_limit *limit, int64_t wait_ms, int attempt,
+               const struct error *err);
 
 bool log_enabled(enum log_level level);
 void log_set_level(enum log_level level);                    /* default INFO */
 bool log_level_parse(const char *text, enum log_level *ret); /* debug info warn error fatal, any case */
 void log_set_fd(int fd);                                     /* default 2 */
+const char *log_level_name(enum log_level level);            /* "WARN" */
 uint64_t log_count(enum log_level level);                    /* lines written so far, for metrics and tests */
+uint64_t log_left_out(void);                                 /* lines that limits kept back so far */
 
 #endif

@@ -46,6 +46,9 @@ struct bq_label {
     const char *value;
 }; /* sanitised to what BigQuery allows */
 
+/* Every job gets app=st-ingestor, the labels given here (st_step: what it is for), and of the thread's log scope st_run, st_entity,
+ * st_tenant and st_mode, where they are not given. */
+
 struct bq_query {
     const char *sql;
     const struct bq_param *params;
@@ -76,6 +79,14 @@ int64_t bq_result_int(const struct bq_result *result, size_t row, const char *co
 /* Runs to the end and reads all rows (with a fresh job id; ambiguous failures are settled by that id). `result` is zeroed first. */
 bool bq_query_run(struct bq_client *client, const struct bq_query *query, struct bq_result *result,
                   struct cancel *cancel, struct error *err) MUST_CHECK;
+
+/* What a statement is and would read, by a dry run: nothing runs, nothing is billed, no job is kept. */
+struct bq_estimate {
+    char statement_type[32]; /* "SELECT", "MERGE", "SCRIPT" (several statements), ... */
+    int64_t bytes_processed;
+};
+bool bq_query_estimate(struct bq_client *client, const struct bq_query *query, struct bq_estimate *ret,
+                       struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* Jobs with chosen ids: the primitives of the change chain. */
 enum bq_job_state { BQ_JOB_ABSENT, BQ_JOB_RUNNING, BQ_JOB_DONE };

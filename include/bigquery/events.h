@@ -58,6 +58,12 @@ struct event_checkpoint { /* checkpoints: the frame of a task and its accepted f
     bool has_from, has_to;
     int64_t from_us, to_us, fetch_id, rows, staged_at_us;
 };
+struct event_dead_letter { /* dead_letter_audit: what an operator did; "" = not known */
+    const char *action /* replayed or discarded */, *message_id, *source_message_id, *new_message_id, *task_id, *run_id;
+    const char *entity, *mode, *reason, *error_class, *error_code, *actor;
+    int64_t tenant, attempts, replays;
+    struct slice payload;
+};
 
 struct events;
 struct events *events_new(struct bq_writer *writer, const char *logs_dataset); /* borrows the writer */
@@ -75,6 +81,9 @@ bool events_drift(struct events *events, const struct event_drift *e, struct can
                   struct error *err) MUST_CHECK;
 bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel,
                        struct error *err) MUST_CHECK;
+/* All are durable, in one or few requests, when it returns true. */
+bool events_dead_letters(struct events *events, const struct event_dead_letter *e, size_t count, struct cancel *cancel,
+                         struct error *err) MUST_CHECK;
 
 /* The event tables and views, for init, DDL and the analyzer test. */
 size_t events_table_count(void);

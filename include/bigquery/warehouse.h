@@ -7,8 +7,9 @@
 #include "record/registry.h"
 
 struct warehouse_names {
-    const char *project, *raw, *stage, *mart, *logs;
-}; /* dataset names */
+    const char *project; /* NULL: statements leave it out, and the call's own project holds (the DDL script) */
+    const char *raw, *stage, *mart, *logs; /* datasets */
+};
 
 struct warehouse {
     struct bq_client *client; /* borrowed, all of them */
@@ -17,7 +18,11 @@ struct warehouse {
     struct warehouse_names names;
     const struct registry *registry;
     struct warehouse_state *state; /* NULL at first: where the chains stand; made at first use */
+    size_t max_change_days;        /* 0 = CHANGE_MAX_DAYS; all workers of a target the same */
 };
+/* Partitions that one change may modify. BigQuery fails a job that modifies more than 4,000; the rest is for what it may
+ * count besides. A wider change is done in parts, see src/bigquery/split_sql.c. */
+enum { CHANGE_MAX_DAYS = 3900 };
 void warehouse_release(struct warehouse *w); /* frees the state; no call may be under way */
 
 /* ---- DDL: every statement of init, in order. The same texts make sql/bigquery_schemas.sql. ----------------------- */
@@ -31,6 +36,16 @@ struct ddl {
 };
 void ddl_build(const struct warehouse_names *names, const struct registry *registry, struct ddl *ret);
 void ddl_release(struct ddl *ddl);
+
+/* The objects behind these statements, in the same order, for other forms than SQL. Borrowed, valid during the call. */
+struct ddl_object {
+    enum ddl_kind { DDL_DATASET, DDL_TABLE, DDL_VIEW } kind;
+    const char *dataset, *name, *description; /* name: NULL for a dataset; description is never NULL */
+    const struct table_schema *table;         /* DDL_TABLE */
+    const char *query;                        /* DDL_VIEW */
+};
+void ddl_each_object(const struct warehouse_names *names, const struct registry *registry,
+                     void (*fn)(void *user, const struct ddl_object *object), void *user);
 /* Makes what is missing; tells each object and whether it was made. Safe to repeat and to run from several places at once. */
 bool warehouse_init(struct warehouse *w, void (*tell)(void *user, const char *object, bool created), void *user,
                     struct cancel *cancel, struct error *err) MUST_CHECK;
@@ -75,6 +90,8 @@ struct merge_outcome {
     int64_t bytes_billed; /* this run's share by rows */
     size_t runs_in_change;
     bool rejected; /* the run's rows break the merge for good: err says how */
+    /* A run that was too wide for one change: the numbers are sums over its parts, apart from those that ended before
+     * this call began. */
 };
 /* Takes an announced run (events_staged is durable) to the target: returns when a change that includes it is DONE and recorded, whoever
  * inserted it. Any number of callers in any number of processes. ERROR_PERMANENT with ret->rejected: this run alone fails for good. */
@@ -83,7 +100,7 @@ bool warehouse_merge(struct warehouse *w, const struct entity *entity, const cha
 /* The texts, for the analyzer test and the docs. `partitions`: "YYYY-MM-DD" literals; null_partition always included. */
 void merge_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
                const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us);
-void find_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity);
+void find_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity, size_t max_days);
 /* Calls fn for each further statement text that this layer sends (name, SQL). */
 void warehouse_each_sql(const struct warehouse_names *names, const struct registry *registry,
                         void (*fn)(void *user, const char *name, const char *sql), void *user);

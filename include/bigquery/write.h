@@ -30,6 +30,8 @@ struct bq_writer_options {
 };
 struct bq_writer *bq_writer_new(const struct bq_writer_options *options, struct error *err) MUST_CHECK;
 void bq_writer_free(struct bq_writer *writer); /* all appenders flushed by then, else their rows are dropped */
+int64_t
+bq_writer_in_flight_bytes(struct bq_writer *writer); /* of rows gathered or sent and not yet settled, all tables */
 
 /* The table's appender, made at first use; columns with default_sql are left out of the descriptor and get the server's default.
  * Borrowed: lives as long as the writer. */

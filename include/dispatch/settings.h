@@ -52,8 +52,8 @@ struct settings {
     /* Sync */
     const char *default_mode, *full_sync_day;
     int64_t lookback_days, overlap_s, worker_concurrency, max_concurrent_requests, max_retries, quarantine_percent;
-    int64_t port, log_progress_s;
-    const char *log_level;
+    int64_t port, log_progress_s, worker_port;
+    const char *log_level, *worker_bind;
     /* From config.json's lists */
     struct tenant_settings *tenants;
     size_t tenant_count;
@@ -75,6 +75,9 @@ struct settings_files {
 bool settings_load(struct settings *settings, const struct settings_files *files, unsigned command,
                    struct error *err) MUST_CHECK;
 void settings_release(struct settings *settings);
+/* A file or folder of the project: `given` if there is one, else the first of the usual places where it exists: working directory,
+ * beside the program, one folder above it; else the name as it is. Free it. */
+char *settings_find(const char *given, const char *name);
 
 const struct tenant_settings *settings_tenant(const struct settings *settings,
                                               int64_t id); /* NULL when not configured */

@@ -14,7 +14,7 @@ struct local_options {
     int64_t pubsub_port, bigquery_port, bigquery_storage_port, servicetitan_port; /* 0 = a free one */
     int64_t tenants[LOCAL_MAX_TENANTS];
     size_t tenant_count;
-    int64_t seed, jobs, rate, latency_ms, lag_ms, base_time_s, dml_duration_ms;
+    int64_t seed, jobs, rate, latency_ms, lag_ms, base_time_s, history_years, dml_duration_ms;
     const char *location;
     const char *log_level;
     bool help;

@@ -9,4 +9,12 @@ void table_print(struct buf *out, const struct bq_result *result);
 /* One JSON array of objects; integers as numbers, times as RFC 3339 text, NULL as null. */
 void table_json(struct buf *out, const struct bq_result *result);
 
+/* A table made by hand, for what no statement answers: columns first, then rows of as many texts (NULL = NULL), in the form that REST gives
+ * them. Release with bq_result_release. */
+struct table_column {
+    const char *name, *type; /* STRING, INTEGER, TIMESTAMP (us), BOOLEAN */
+};
+void table_begin(struct bq_result *ret, const struct table_column *columns, size_t count);
+void table_add_row(struct bq_result *table, const char *const *cells);
+
 #endif

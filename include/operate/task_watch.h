@@ -48,8 +48,7 @@ void task_watch_free(struct task_watch *watch);               /* no wait may be 
  * "timeout" at the deadline (clock_mono_ms), CANCELLED, or PERMANENT "busy" beyond the bound. ret (parallel to ids, zeroed first) tells in
  * any case where each stands by the last look; a warehouse that does not answer only makes the wait longer. */
 bool task_watch_wait(struct task_watch *watch, const char *const *task_ids, size_t count, int64_t since_us,
-                     int64_t deadline_ms, struct task_status *ret, struct cancel *cancel,
-                     struct error *err) MUST_CHECK;
+                     int64_t deadline_ms, struct task_status *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
 int64_t task_watch_looks(struct task_watch *watch); /* statements sent so far, for metrics */
 
 #endif

@@ -94,8 +94,23 @@ void pubsub_subscriber_stop(struct pubsub_subscriber *subscriber);
 void pubsub_subscriber_free(struct pubsub_subscriber *subscriber); /* all deliveries must be settled */
 /* Permanent failure of the stream (NOT_FOUND, PERMISSION_DENIED, ...): true and err filled. */
 bool pubsub_subscriber_failed(struct pubsub_subscriber *subscriber, struct error *err);
+/* True while a stream is open and has answered. */
+bool pubsub_subscriber_is_open(struct pubsub_subscriber *subscriber);
 /* Milliseconds since the last message arrived or the stream was (re)opened and confirmed; for --drain. */
 int64_t pubsub_subscriber_idle_ms(struct pubsub_subscriber *subscriber);
+/* ---- Receiving by unary pulls: for tools that look at a backlog and leave it as it was. No stream stands open, so what is given back stays
+ * in the backlog. One thread uses a puller; its lease keeper has a thread of its own. ---- */
+struct pubsub_puller;
+struct pubsub_puller *pubsub_puller_new(struct pubsub_client *client, const char *subscription, int extension_s);
+void pubsub_puller_free(struct pubsub_puller *puller); /* all deliveries must be settled; NULL is fine */
+/* At most `max` (PUBSUB_MAX_PULL) of the messages that are there now; an empty answer may come although there are some: ask again. The
+ * deliveries in ret[0..*ret_count) are the caller's until settled, their leases are kept. */
+enum { PUBSUB_MAX_PULL = 1000 };
+bool pubsub_pull(struct pubsub_puller *puller, size_t max, struct pubsub_delivery **ret, size_t *ret_count,
+                 struct cancel *cancel, struct error *err) MUST_CHECK;
+/* Acks or nacks many, in as few calls as the service's limits allow, and frees all. False: for some of them it did not get through. */
+bool pubsub_pulled_settle(struct pubsub_puller *puller, struct pubsub_delivery *const *deliveries, size_t count,
+                          enum pubsub_settlement how, struct error *err);
 /* Counters for metrics. */
 struct pubsub_stats {
     int64_t delivered, acked, nacked, lost_leases, extensions, reopened;

@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/timestamp.h"
 
 /* Cuts a text that did not fit at a UTF-8 boundary, so that log lines stay valid. */
 static void cut_at_character(char *text, size_t size)
@@ -79,6 +83,28 @@ bool error_may_retry(const struct error *err)
     return err->class == ERROR_RETRY || err->class == ERROR_THROTTLED;
 }
 
+/* What JSON would escape, and what may be no UTF-8, becomes a blank: no escape, so no bound is missed. */
+static void make_plain(char *text)
+{
+    for (; *text; text++)
+        if (*text == '\\' || *text == '"' || (unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7F)
+            *text = ' ';
+}
+
+/* A log line like all others, but made without the logger: memory may be what is missing. */
+static void write_last_line(const char *file, int line, char *text)
+{
+    char stamp[TIMESTAMP_TEXT_SIZE], out[1024];
+    make_plain(text);
+    int len =
+        snprintf(out, sizeof out,
+                 "{\"timestamp\":\"%s\",\"severity\":\"FATAL\",\"context\":\"v2-ingestor:bug\",\"message\":\"internal "
+                 "error: %s\",\"place\":\"%.200s:%d\"}\n",
+                 timestamp_text(stamp, clock_wall_us(), 3), text, file, line);
+    if (write(STDERR_FILENO, out, (size_t)len < sizeof out ? (size_t)len : sizeof out - 1) < 0)
+        return; /* nobody is left to be told */
+}
+
 _Noreturn void die_bug(const char *file, int line, const char *fmt, ...)
 {
     char text[512];
@@ -86,6 +112,6 @@ _Noreturn void die_bug(const char *file, int line, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    fprintf(stderr, "internal error at %s:%d: %s\n", file, line, text);
+    write_last_line(file, line, text);
     abort();
 }

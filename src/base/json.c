@@ -1,12 +1,9 @@
 #include "base/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 
 /* Line and column (from 1) of a byte offset. */
 static void locate(struct slice text, size_t offset, int *ret_line, int *ret_column)
@@ -71,35 +68,12 @@ out:
     return obj;
 }
 
-static bool read_whole(int fd, size_t max_bytes, struct buf *out, const char *path, struct error *err)
-{
-    char piece[16384];
-    for (;;) {
-        ssize_t n = read(fd, piece, sizeof piece);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return error_errno(err, errno, "cannot read '%s'", path);
-        if (n == 0)
-            return true;
-        if (out->len + (size_t)n > max_bytes)
-            return error_set(err, ERROR_PERMANENT, "file_too_large", "'%s' is larger than %zu bytes", path, max_bytes);
-        buf_append(out, piece, (size_t)n);
-    }
-}
-
 struct json_object *json_load_file(const char *path, size_t max_bytes, struct error *err)
 {
     struct buf text = BUF_INIT;
     struct json_object *obj = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        error_errno(err, errno, "cannot open '%s'", path);
-        return NULL;
-    }
-    if (read_whole(fd, max_bytes, &text, path, err))
+    if (file_read(path, max_bytes, &text, err))
         obj = json_parse(buf_slice(&text), path, err);
-    close(fd);
     buf_release(&text);
     return obj;
 }

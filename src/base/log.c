@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -16,7 +17,8 @@ enum { LEVELS = sizeof level_names / sizeof level_names[0] };
 
 static atomic_int threshold = LOG_LEVEL_INFO;
 static atomic_int out_fd = STDERR_FILENO;
-static atomic_ullong counts[LEVELS];
+static atomic_ullong counts[LEVELS], left_out_total;
+static _Thread_local const struct log_context *scope;
 
 bool log_enabled(enum log_level level)
 {
@@ -44,9 +46,31 @@ void log_set_fd(int fd)
     atomic_store(&out_fd, fd);
 }
 
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
 uint64_t log_count(enum log_level level)
 {
     return atomic_load(&counts[level]);
+}
+
+uint64_t log_left_out(void)
+{
+    return atomic_load(&left_out_total);
+}
+
+const struct log_context *log_scope(void)
+{
+    return scope;
+}
+
+const struct log_context *log_scope_set(const struct log_context *next)
+{
+    const struct log_context *before = scope;
+    scope = next;
+    return before;
 }
 
 static void put_name(struct buf *line, const char *name)
@@ -136,24 +160,81 @@ static void write_all(int fd, struct slice s)
     }
 }
 
+static const char *first_of(const char *own, const char *inherited)
+{
+    return own && own[0] ? own : inherited;
+}
+
+/* The line's own ids, and those of the scope where it has none. */
+static struct log_context context_of(const struct log_context *own)
+{
+    static const struct log_context nobody = {.context = NULL};
+    const struct log_context *from = scope ? scope : &nobody;
+    if (!own)
+        own = &nobody;
+    return (struct log_context){
+        .context = first_of(own->context, first_of(from->context, "v2-ingestor")),
+        .run_id = first_of(own->run_id, from->run_id),
+        .task_id = first_of(own->task_id, from->task_id),
+        .entity = first_of(own->entity, from->entity),
+        .mode = first_of(own->mode, from->mode),
+        .tenant = own->tenant ? own->tenant : from->tenant,
+    };
+}
+
 void log_write(enum log_level level, const struct log_context *ctx, const struct log_field *fields, size_t count)
 {
-    static const struct log_context nobody = {.context = "v2-ingestor"};
     char stamp[TIMESTAMP_TEXT_SIZE];
     struct buf line = BUF_INIT;
     if (!log_enabled(level))
         return;
-    if (!ctx)
-        ctx = &nobody;
+    const struct log_context who = context_of(ctx);
     buf_printf(&line, "{\"timestamp\":\"%s\",\"severity\":\"%s\"", timestamp_text(stamp, clock_wall_us(), 3),
                level_names[level]);
-    put_string(&line, "context", ctx->context ? ctx->context : nobody.context);
+    put_string(&line, "context", who.context);
     put_string(&line, "message", message_of(fields, count));
-    put_context(&line, ctx);
+    put_context(&line, &who);
     for (size_t i = 0; i < count; i++)
         put_field(&line, &fields[i]);
     buf_append_str(&line, "}\n");
     atomic_fetch_add(&counts[level], 1);
     write_all(atomic_load(&out_fd), buf_slice(&line));
     buf_release(&line);
+}
+
+/* ---- Places that may have much to say ----------------------------------------------------------------------------- */
+
+/* Two threads that meet at the turn of a second may write a line or two more: the bound is against floods. */
+bool log_limit_pass(struct log_limit *limit, int64_t *ret_left_out)
+{
+    int64_t second = clock_real_ms(clock_mono_ms()) / 1000, seen = atomic_load(&limit->second);
+    if (seen != second && atomic_compare_exchange_strong(&limit->second, &seen, second))
+        atomic_store(&limit->written, 0);
+    if (atomic_fetch_add(&limit->written, 1) < LOG_LIMIT_PER_SECOND) {
+        *ret_left_out = atomic_exchange(&limit->left_out, 0);
+        return true;
+    }
+    atomic_fetch_add(&limit->left_out, 1);
+    atomic_fetch_add(&left_out_total, 1);
+    return false;
+}
+
+void log_retry(const struct log_context *ctx, struct log_limit *limit, int64_t wait_ms, int attempt,
+               const struct error *err)
+{
+    struct log_field fields[5];
+    char message[64];
+    size_t count = 0;
+    int64_t left_out;
+    if (!log_enabled(LOG_LEVEL_WARN) || !log_limit_pass(limit, &left_out))
+        return;
+    snprintf(message, sizeof message, "API request failed, retrying in %lldms", (long long)wait_ms);
+    fields[count++] = LOG_MSG(message);
+    if (err->status)
+        fields[count++] = LOG_INT("status", err->status);
+    fields[count++] = LOG_INT("attempt", attempt);
+    fields[count++] = LOG_ERR(err);
+    if (left_out)
+        fields[count++] = LOG_INT("leftOut", left_out);
+    log_write(LOG_LEVEL_WARN, ctx, fields, count);
 }

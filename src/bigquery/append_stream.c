@@ -11,6 +11,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
 #include "bigquery_storage.pb-c.h"
 
 enum { BACKOFF_FIRST_MS = 50, BACKOFF_MAX_MS = 10000, THROTTLED_FIRST_MS = 1000 };
@@ -133,6 +135,17 @@ static void protocol_error(struct bq_appender *a, const char *text)
     set_broken(a, &err, 0);
 }
 
+static void count_answer(const struct bq_appender *a, const struct batch *batch, const char *result)
+{
+    const struct metric_update updates[] = {
+        {METRIC_BQ_APPEND_REQUESTS, 1, METRIC_LABELS(a->table, result)},
+        {METRIC_BQ_APPEND_ROWS, (int64_t)batch->count, METRIC_LABELS(a->table)},
+        {METRIC_BQ_APPEND_BYTES, (int64_t)batch->rows.len, METRIC_LABELS(a->table)},
+    };
+    bool stored = strcmp(result, "ok") == 0;
+    metrics_add_all(updates, stored ? 3 : 1);
+}
+
 /* With the mutex held. */
 static void handle_response(struct bq_appender *a, const response_t *response)
 {
@@ -144,8 +157,10 @@ static void handle_response(struct bq_appender *a, const response_t *response)
     while (batch->in_send) /* the answer overtook the return of the send */
         pthread_cond_wait(&a->sent, &a->mutex);
     bool refused = response->n_row_errors > 0 && refuse_rows(a, batch, response);
-    if (!refused &&
-        response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR) {
+    bool failed = !refused &&
+                  response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR;
+    count_answer(a, batch, refused ? "refused" : failed || response->n_row_errors > 0 ? "failed" : "ok");
+    if (failed) {
         batch->state = BATCH_READY;
         request_failed(a, response->error);
         return;
@@ -233,6 +248,19 @@ static int64_t patience_of(const struct bq_appender *a, enum append_action actio
     return action == APPEND_THROTTLED ? 2 * a->writer->patience_ms : a->writer->patience_ms;
 }
 
+/* With the mutex held: lines are bounded in number, and a table whose connection broke has nothing better to do. */
+static void note_retry(const struct bq_appender *a, int64_t pause_ms)
+{
+    static struct log_limit limit;
+    const struct log_context context = {.context = "v2-ingestor:bigquery:append"};
+    struct error why = a->end;
+    if (why.class == ERROR_NONE)
+        error_set(&why, ERROR_RETRY, "stream_ended", "the service ended the stream");
+    error_prefix(&why, "appending to '%s'", a->table);
+    metrics_add(METRIC_RETRIES, 1, METRIC_LABELS("storage_write"));
+    log_retry(&context, &limit, pause_ms, a->failures, &why);
+}
+
 /* After a break: when to try again, or that there is no use. */
 static void judge(struct bq_appender *a)
 {
@@ -246,7 +274,9 @@ static void judge(struct bq_appender *a)
             pause *= 2;
         if (a->end_action == APPEND_THROTTLED && pause < THROTTLED_FIRST_MS)
             pause = THROTTLED_FIRST_MS;
-        a->not_before_ms = now + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS);
+        pause = pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS;
+        a->not_before_ms = now + pause;
+        note_retry(a, pause);
         return;
     }
     struct error err = a->end;

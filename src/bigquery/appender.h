@@ -27,6 +27,7 @@ struct bq_appender {
     struct bq_writer *writer;
     char *stream_name; /* "projects/P/datasets/D/tables/T/streams/_default" */
     char *routing;
+    char *table; /* its short name, for metrics and logs */
     struct buf descriptor;
 
     pthread_mutex_t mutex; /* everything below */

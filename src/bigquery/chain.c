@@ -11,6 +11,9 @@
  *
  * A change that fails for the weather spends its number, and the next tries the same runs. One that fails for its rows
  * is followed by one with half of its runs, until a run stands alone: that run is withdrawn and rejected, nobody else.
+ *
+ * A run that would modify more partitions than a job may is merged by several changes (chain_split.c). All but the last
+ * are partial: their jobs say so by the label st_part, they are recorded without runs, and nobody's run ends with them.
  */
 #include "chain.h"
 
@@ -20,6 +23,7 @@
 #include "base/clock.h"
 #include "errors.h"
 #include "net/backoff.h"
+#include "rest.h"
 
 enum { CHAIN_MAX_WEATHER = 6, CHAIN_MAX_EMPTY_FINDS = 3, CHAIN_MAX_STEPS = 100000 };
 
@@ -29,6 +33,7 @@ struct waiter {
     const char *run_id;
     bool settled, ok;
     struct merge_outcome outcome;
+    int64_t part_rows_changed, part_bytes_billed; /* of partial changes that went by */
     struct error err;
 };
 
@@ -52,15 +57,6 @@ struct warehouse_state {
     struct chain *chains;
 };
 
-/* One change that has ended. */
-struct ended {
-    int64_t number;
-    char job_id[1024];
-    struct bq_job job;
-    char **runs;
-    size_t run_count;
-};
-
 /* What a walk works with. */
 struct walk {
     struct warehouse *w;
@@ -68,6 +64,7 @@ struct walk {
     struct chain *chain;
     struct waiter *leader;
     struct cancel *cancel;
+    int64_t inserted; /* the last change that was this walk's own; 0 = none */
 };
 
 /* ---- State
@@ -136,8 +133,22 @@ static void settle_ok(struct walk *walk, const char *run_id, struct merge_outcom
             continue;
         waiter->settled = waiter->ok = true;
         waiter->outcome = outcome;
+        waiter->outcome.rows_changed += waiter->part_rows_changed;
+        waiter->outcome.bytes_billed += waiter->part_bytes_billed;
     }
     pthread_cond_broadcast(&walk->chain->changed);
+    pthread_mutex_unlock(&walk->chain->mutex);
+}
+
+static void add_part(struct walk *walk, const char *run_id, int64_t rows_changed, int64_t bytes_billed)
+{
+    pthread_mutex_lock(&walk->chain->mutex);
+    for (struct waiter *waiter = walk->chain->waiters; waiter; waiter = waiter->next) {
+        if (waiter->settled || strcmp(waiter->run_id, run_id) != 0)
+            continue;
+        waiter->part_rows_changed += rows_changed;
+        waiter->part_bytes_billed += bytes_billed;
+    }
     pthread_mutex_unlock(&walk->chain->mutex);
 }
 
@@ -160,53 +171,7 @@ static void settle_rejected(struct walk *walk, const char *run_id, int64_t numbe
 /* ---- A change that has ended
  * ---------------------------------------------------------------------------------------------- */
 
-static void read_runs(struct ended *ended)
-{
-    struct json_object *params = json_at(ended->job.resource, "configuration.query.queryParameters");
-    size_t count = json_object_is_type(params, json_type_array) ? json_object_array_length(params) : 0;
-    for (size_t i = 0; i < count; i++) {
-        struct json_object *param = json_object_array_get_idx(params, i);
-        struct json_object *values = json_at(param, "parameterValue.arrayValues");
-        if (strcmp(json_text_at(param, "name", ""), "runs") != 0 || !json_object_is_type(values, json_type_array))
-            continue;
-        size_t runs = json_object_array_length(values);
-        free(ended->runs);
-        ended->runs = xcalloc(runs + 1, sizeof *ended->runs);
-        for (ended->run_count = 0; ended->run_count < runs; ended->run_count++)
-            ended->runs[ended->run_count] =
-                xstrdup(json_text_at(json_object_array_get_idx(values, ended->run_count), "value", ""));
-    }
-}
-
-static void ended_release(struct ended *ended)
-{
-    for (size_t i = 0; i < ended->run_count; i++)
-        free(ended->runs[i]);
-    free(ended->runs);
-    bq_job_release(&ended->job);
-}
-
-static bool record(struct walk *walk, const struct ended *ended, struct error *err)
-{
-    const struct bq_job *job = &ended->job;
-    struct event_change event = {.target = walk->chain->target,
-                                 .job_id = ended->job_id,
-                                 .number = ended->number,
-                                 .state = job->failed ? "failed" : "success",
-                                 .started_us = job->start_us,
-                                 .ended_us = job->end_us,
-                                 .error_code = job->failed ? job->job_error.code : NULL,
-                                 .error_message = job->failed ? job->job_error.message : NULL,
-                                 .rows_inserted = job->inserted_rows,
-                                 .rows_updated = job->updated_rows,
-                                 .rows_deleted = job->deleted_rows,
-                                 .bytes_billed = job->bytes_billed,
-                                 .run_ids = (const char *const *)ended->runs,
-                                 .run_count = ended->run_count};
-    return events_change(walk->w->events, &event, walk->cancel, err);
-}
-
-static int64_t rows_in(const struct change_plan *plan, const struct ended *ended)
+static int64_t rows_in(const struct change_plan *plan, const struct change_end *ended)
 {
     int64_t rows = 0;
     for (size_t i = 0; i < ended->run_count; i++) {
@@ -221,14 +186,24 @@ static int64_t share(int64_t amount, int64_t part, int64_t whole)
     return whole > 0 ? (int64_t)((double)amount * ((double)part / (double)whole)) : 0;
 }
 
+/* A part is cut so that it changes something; one that does not would be followed by itself for ever. */
+static bool settle_part(struct walk *walk, const struct change_end *ended, struct error *err)
+{
+    const struct bq_job *job = &ended->job;
+    for (size_t i = 0; i < ended->run_count; i++)
+        add_part(walk, ended->runs[i], change_end_rows(ended), job->bytes_billed);
+    return job->affected_rows != 0 ||
+           error_set(err, ERROR_RETRY, "part_idle", "could not merge into '%s' by parts: job '%s' has changed no row",
+                     walk->chain->target, ended->job_id);
+}
+
 /* Shares by rows, which the find job of the change knows; without its result equal shares. */
-static void settle_success(struct walk *walk, const struct ended *ended)
+static void settle_success(struct walk *walk, const struct change_end *ended)
 {
     const struct bq_job *job = &ended->job;
     struct change_plan plan = {0};
     int64_t find = json_int_at(job->resource, "configuration.labels.st_find", 1);
-    int64_t changed =
-        job->affected_rows >= 0 ? job->affected_rows : job->inserted_rows + job->updated_rows + job->deleted_rows;
+    int64_t changed = change_end_rows(ended);
     bool alone = ended->run_count == 1;
     bool by_rows = !alone && find > 0 && find <= CHAIN_MAX_FINDS &&
                    chain_find_again(walk->w, walk->entity, ended->number, (int)find, &plan, walk->cancel);
@@ -262,7 +237,7 @@ static bool blames_rows(const struct error *err)
 }
 
 /* Moves the chain over a failed change. False when the walk ends with the change's own error. */
-static bool pass_failure(struct walk *walk, const struct ended *ended, struct error *err)
+static bool pass_failure(struct walk *walk, const struct change_end *ended, struct error *err)
 {
     struct chain *chain = walk->chain;
     const struct error *reason = &ended->job.job_error;
@@ -278,8 +253,9 @@ static bool pass_failure(struct walk *walk, const struct ended *ended, struct er
         return true;
     if (error_may_retry(reason) && ++chain->weather < CHAIN_MAX_WEATHER) {
         int64_t pause_ms = backoff_next_ms(&chain->pause, reason->wait_ms);
-        return cancel_sleep_ms(walk->cancel, pause_ms > 0 ? pause_ms : reason->wait_ms) ||
-               cancel_check(walk->cancel, err);
+        pause_ms = pause_ms > 0 ? pause_ms : reason->wait_ms;
+        bq_note_retry(pause_ms, chain->weather, reason);
+        return cancel_sleep_ms(walk->cancel, pause_ms) || cancel_check(walk->cancel, err);
     }
     chain->weather = 0;
     if (err)
@@ -287,57 +263,95 @@ static bool pass_failure(struct walk *walk, const struct ended *ended, struct er
     return false;
 }
 
+/* Every worker that waits sees the change end; who inserted it counts it. */
+static void count_billed(const struct walk *walk, const struct change_end *ended)
+{
+    const struct bq_label label = {"st_step", "merge"};
+    const struct bq_query query = {.labels = &label, .label_count = 1};
+    if (walk->inserted == ended->number)
+        bq_note_billed(&query, ended->job.bytes_billed);
+}
+
 /* Waits for job n, records its end, tells the waiters. True: the chain is one further. */
 static bool pass_change(struct walk *walk, int64_t number, const char *job_id, struct error *err)
 {
     struct chain *chain = walk->chain;
-    struct ended ended = {.number = number};
+    struct change_end ended = {.number = number};
     snprintf(ended.job_id, sizeof ended.job_id, "%s", job_id);
     bool ok = chain_wait(walk->w, job_id, &ended.job, walk->cancel, err);
     if (ok) {
-        read_runs(&ended);
-        ok = record(walk, &ended, err);
+        count_billed(walk, &ended);
+        change_end_read(&ended);
+        ok = change_end_record(walk->w, chain->target, &ended, walk->cancel, err);
     }
     if (ok && ended.job.failed) {
         ok = pass_failure(walk, &ended, err);
     } else if (ok) {
-        settle_success(walk, &ended);
+        if (ended.partial)
+            ok = settle_part(walk, &ended, err);
+        else
+            settle_success(walk, &ended);
         chain->known = number;
         chain->find = 1;
         chain->limit = 0;
         chain->weather = 0;
         backoff_init(&chain->pause, BACKOFF_DEFAULT);
     }
-    ended_release(&ended);
+    change_end_release(&ended);
     return ok;
 }
 
 /* ---- A change to be made
  * --------------------------------------------------------------------------------------------------- */
 
+struct change_labels {
+    char number[24], find[24], runs[24];
+    struct bq_label items[10];
+    size_t count;
+};
+
+/* st_run is who inserted the job: the leader. All that it takes stand in its parameter, and tenant and mode of the leader,
+ * which the scope tells, say something only when it takes no other. */
+static void label_change(struct change_labels *ret, const struct walk *walk, int64_t number,
+                         const struct change_plan *plan, size_t runs)
+{
+    bool others = runs > 1 || strcmp(plan->runs[0], walk->leader->run_id) != 0;
+    snprintf(ret->number, sizeof ret->number, "%lld", (long long)number);
+    snprintf(ret->find, sizeof ret->find, "%d", plan->find);
+    snprintf(ret->runs, sizeof ret->runs, "%zu", runs);
+    const struct bq_label labels[] = {
+        {"st_step", "merge"},
+        {"st_entity", walk->entity->name},
+        {"st_target", walk->chain->target},
+        {"st_change", ret->number},
+        {"st_find", ret->find},
+        {"st_run", walk->leader->run_id},
+        {"st_runs", ret->runs},
+        {"st_tenant", "several"},
+        {"st_mode", "several"},
+    };
+    enum { ALL = sizeof labels / sizeof labels[0], LEADERS_OWN = 2 };
+    memcpy(ret->items, labels, sizeof labels);
+    ret->count = others ? ALL : ALL - LEADERS_OWN;
+    if (plan->part_until) /* whoever waits for the job learns from it that the change is a partial one */
+        ret->items[ret->count++] = (struct bq_label){"st_part", plan->part_until};
+}
+
 static bool insert_change(struct walk *walk, int64_t number, const char *job_id, const struct change_plan *plan,
                           struct error *err)
 {
     size_t runs = walk->chain->limit > 0 && walk->chain->limit < plan->run_count ? walk->chain->limit : plan->run_count;
-    char number_text[24], find_text[24];
-    snprintf(number_text, sizeof number_text, "%lld", (long long)number);
-    snprintf(find_text, sizeof find_text, "%d", plan->find);
     const struct bq_param params[] = {
         {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
-    const struct bq_label labels[] = {{"st_step", "merge"},
-                                      {"st_entity", walk->entity->name},
-                                      {"st_change", number_text},
-                                      {"st_find", find_text},
-                                      {"st_run", plan->runs[0]}};
+    struct change_labels labels;
+    const struct merge_scope scope = plan_scope(walk->w, walk->entity, plan);
     struct buf sql = BUF_INIT;
-    merge_sql(&sql, &walk->w->names, walk->entity, (const char *const *)plan->partitions, plan->partition_count,
-              plan->staged_min_us, plan->staged_max_us);
-    struct bq_query query = {.sql = sql.ptr,
-                             .params = params,
-                             .param_count = 1,
-                             .labels = labels,
-                             .label_count = sizeof labels / sizeof labels[0]};
+    label_change(&labels, walk, number, plan, runs);
+    merge_scope_sql(&sql, &scope);
+    struct bq_query query = {
+        .sql = sql.ptr, .params = params, .param_count = 1, .labels = labels.items, .label_count = labels.count};
     enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
+    walk->inserted = inserted == BQ_INSERTED ? number : walk->inserted;
     buf_release(&sql);
     return inserted != BQ_INSERT_FAILED; /* EXISTS: another was first, and its job is as good */
 }
@@ -404,7 +418,23 @@ static bool make_plan(struct walk *walk, int64_t number, struct change_plan *ret
     return false;
 }
 
-/* Makes change n. True also when only the leader's run was settled. */
+/* A group of rows without identity that is too wide is the one thing that cannot be cut: its run fails for good, and the
+ * next find goes without it. */
+static bool reject_uncut(struct walk *walk, int64_t number, const struct change_plan *plan, struct error *err)
+{
+    struct error reason = ERROR_INIT;
+    error_set(&reason, ERROR_PERMANENT, "too_many_partitions",
+              "cannot merge run '%s' into '%s': the rows without identity of %s stand in more than %zu partitions, and "
+              "they are replaced by one job",
+              plan->runs[0], walk->chain->target, plan->part_from, chain_max_days(walk->w));
+    if (!withdraw(walk, plan->runs[0], err))
+        return false;
+    settle_rejected(walk, plan->runs[0], number, &reason);
+    walk->chain->find++;
+    return true;
+}
+
+/* Makes change n. True also when only runs were settled. */
 static bool make_change(struct walk *walk, int64_t number, const char *job_id, struct error *err)
 {
     struct change_plan plan = {0};
@@ -412,12 +442,11 @@ static bool make_change(struct walk *walk, int64_t number, const char *job_id, s
         return false;
     if (plan.run_count == 0)
         return true;
-    bool ok = true;
-    if (plan.partition_count > CHANGE_MAX_PARTITIONS)
-        ok = error_set(err, ERROR_PERMANENT, "too_many_partitions",
-                       "cannot merge into '%s': the keys stand in %zu partitions, and one job may touch %d",
-                       walk->chain->target, plan.partition_count, CHANGE_MAX_PARTITIONS);
-    ok = ok && insert_change(walk, number, job_id, &plan, err) && pass_change(walk, number, job_id, err);
+    bool ok;
+    if (plan.part_until && strcmp(plan.part_from, plan.part_until) == 0)
+        ok = reject_uncut(walk, number, &plan, err);
+    else
+        ok = insert_change(walk, number, job_id, &plan, err) && pass_change(walk, number, job_id, err);
     plan_release(&plan);
     return ok;
 }
@@ -528,7 +557,7 @@ bool warehouse_merge(struct warehouse *w, const struct entity *entity, const cha
 {
     struct chain *chain = chain_of(w, entity->target.name);
     struct waiter waiter = {.run_id = run_id};
-    struct walk walk = {w, entity, chain, &waiter, cancel};
+    struct walk walk = {w, entity, chain, &waiter, cancel, 0};
     uint64_t hook = cancel ? cancel_add_hook(cancel, wake, chain) : 0;
     pthread_mutex_lock(&chain->mutex);
     waiter.next = chain->waiters;

@@ -67,6 +67,8 @@ void plan_release(struct change_plan *plan)
     free(plan->runs);
     free(plan->rows);
     free(plan->partitions);
+    free(plan->part_from);
+    free(plan->part_until);
     *plan = (struct change_plan){0};
 }
 
@@ -82,6 +84,8 @@ static void plan_add_run(struct change_plan *plan, const struct bq_result *resul
 {
     int64_t staged_min = bq_result_int(result, row, "staged_min", 0),
             staged_max = bq_result_int(result, row, "staged_max", 0);
+    if (plan->run_count == 0)
+        plan->days = bq_result_int(result, row, "days", 0);
     plan->rows[plan->run_count] = bq_result_int(result, row, "row_count", 0);
     plan->runs[plan->run_count++] = xstrdup(run_id);
     if (staged_min != 0 && (plan->staged_min_us == 0 || staged_min < plan->staged_min_us))
@@ -115,16 +119,56 @@ bool plan_read(const struct bq_result *result, struct change_plan *ret, struct e
 /* ---- Find
  * --------------------------------------------------------------------------------------------------------------- */
 
-static bool insert_find(struct warehouse *w, const struct entity *entity, const char *job_id, struct cancel *cancel,
-                        struct error *err)
+/* Inserts the job when nobody has, and waits for it. */
+static bool run_shared(struct warehouse *w, const char *job_id, const struct bq_query *query, struct bq_job *ret,
+                       struct cancel *cancel, struct error *err)
 {
-    const struct bq_label labels[] = {{"st_step", "find"}, {"st_entity", entity->name}};
+    enum bq_insert inserted = bq_job_insert(w->client, job_id, query, cancel, err);
+    if (inserted == BQ_INSERT_FAILED || !chain_wait(w, job_id, ret, cancel, err))
+        return false;
+    if (inserted == BQ_INSERTED)
+        bq_note_billed(query, ret->bytes_billed);
+    return true;
+}
+
+bool chain_share_job(struct warehouse *w, const char *job_id, const struct bq_query *query, bool *ret_usable,
+                     struct error *job_error, struct cancel *cancel, struct error *err)
+{
+    struct bq_job job = {0};
+    *ret_usable = false;
+    if (!run_shared(w, job_id, query, &job, cancel, err))
+        return false;
+    if (job.failed)
+        *job_error = job.job_error;
+    else if (job.end_us != 0 && clock_wall_us() - job.end_us > FIND_USABLE_US)
+        error_set(job_error, ERROR_RETRY, "find_expired", "could not use job '%s': its result is too old", job_id);
+    else
+        *ret_usable = true;
+    bq_job_release(&job);
+    return true;
+}
+
+static bool share_find(struct warehouse *w, const struct entity *entity, const char *job_id, bool *ret_usable,
+                       struct error *job_error, struct cancel *cancel, struct error *err)
+{
+    const struct bq_label labels[] = {
+        {"st_step", "find"}, {"st_entity", entity->name}, {"st_target", entity->target.name}};
     struct buf sql = BUF_INIT;
-    find_sql(&sql, &w->names, entity);
-    struct bq_query query = {.sql = sql.ptr, .labels = labels, .label_count = 2};
-    enum bq_insert inserted = bq_job_insert(w->client, job_id, &query, cancel, err);
+    find_sql(&sql, &w->names, entity, chain_max_days(w));
+    struct bq_query query = {.sql = sql.ptr, .labels = labels, .label_count = sizeof labels / sizeof labels[0]};
+    bool ok = chain_share_job(w, job_id, &query, ret_usable, job_error, cancel, err);
     buf_release(&sql);
-    return inserted != BQ_INSERT_FAILED;
+    return ok;
+}
+
+bool chain_is_spent(const struct error *problem, struct error *job_error, struct error *err)
+{
+    bool spent = problem->class == ERROR_PERMANENT;
+    if (spent)
+        *job_error = *problem;
+    else if (err)
+        *err = *problem;
+    return spent;
 }
 
 static bool read_plan(struct warehouse *w, const char *job_id, int find, struct change_plan *ret, struct cancel *cancel,
@@ -143,28 +187,20 @@ bool chain_find(struct warehouse *w, const struct entity *entity, int64_t number
                 struct change_plan *ret, struct error *job_error, struct cancel *cancel, struct error *err)
 {
     struct buf job_id = BUF_INIT;
-    struct bq_job job = {0};
     struct error problem = ERROR_INIT;
     chain_job_id(&job_id, w->names.raw, entity->target.name, number, find);
-    *ret_usable = false;
-    bool ok = insert_find(w, entity, job_id.ptr, cancel, err) && chain_wait(w, job_id.ptr, &job, cancel, err);
-    if (!ok)
+    bool ok = share_find(w, entity, job_id.ptr, ret_usable, job_error, cancel, err);
+    if (!ok || !*ret_usable)
         goto out;
-    if (job.failed) {
-        *job_error = job.job_error;
-    } else if (job.end_us != 0 && clock_wall_us() - job.end_us > FIND_USABLE_US) {
-        error_set(job_error, ERROR_RETRY, "find_expired", "could not use job '%s': its result is too old", job_id.ptr);
-    } else if (read_plan(w, job_id.ptr, find, ret, cancel, &problem)) {
-        *ret_usable = true;
-    } else if (problem.class == ERROR_PERMANENT) {
-        *job_error = problem;
+    if (read_plan(w, job_id.ptr, find, ret, cancel, &problem)) {
+        ok = !chain_is_wide(w, ret) || chain_split(w, entity, job_id.ptr, ret, ret_usable, job_error, cancel, err);
     } else {
-        ok = false;
-        if (err)
-            *err = problem;
+        *ret_usable = false;
+        ok = chain_is_spent(&problem, job_error, err);
     }
 out:
-    bq_job_release(&job);
+    if (!ok || !*ret_usable)
+        plan_release(ret);
     buf_release(&job_id);
     return ok;
 }
@@ -211,7 +247,8 @@ bool chain_read_head(struct warehouse *w, const char *target, struct chain_head 
     struct buf sql = BUF_INIT;
     struct bq_result result;
     head_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1};
+    const struct bq_label labels[] = {{"st_step", "chain_head"}, {"st_target", target}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 1, .labels = labels, .label_count = 2};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     buf_release(&sql);
     if (!ok)
@@ -236,7 +273,8 @@ bool chain_read_fate(struct warehouse *w, const char *target, const char *run_id
     struct buf sql = BUF_INIT;
     struct bq_result result;
     fate_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2};
+    const struct bq_label labels[] = {{"st_step", "run_fate"}, {"st_target", target}, {"st_run", run_id}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     buf_release(&sql);
     if (!ok)

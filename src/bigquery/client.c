@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/metrics.h"
 #include "net/backoff.h"
 #include "rest.h"
 
@@ -75,6 +77,23 @@ static void add_header(struct http_request *request, const char *name, struct sl
     request->headers[request->header_count++] = (struct http_header){name, value};
 }
 
+/* status 0: no (whole) reply came. */
+static void count_exchange(int status)
+{
+    char code[METRIC_NUMBER_SIZE] = "error";
+    if (status > 0)
+        metric_number(code, status);
+    metrics_add(METRIC_BQ_REQUESTS, 1, METRIC_LABELS(code));
+}
+
+void bq_note_retry(int64_t wait_ms, int attempt, const struct error *err)
+{
+    static const struct log_context context = {.context = "v2-ingestor:bigquery"};
+    static struct log_limit limit;
+    metrics_add(METRIC_RETRIES, 1, METRIC_LABELS("bigquery"));
+    log_retry(&context, &limit, wait_ms, attempt, err);
+}
+
 /* One exchange, whatever its status. The token is returned so that a 401 can be reported. */
 static bool exchange(struct bq_client *client, const struct bq_call *call, struct cancel *cancel,
                      struct http_response *response, struct secret **ret_token, struct error *err)
@@ -101,6 +120,7 @@ static bool exchange(struct bq_client *client, const struct bq_call *call, struc
     struct http_client *http = http_pool_take(client->pool);
     ok = http_perform(http, &request, response, err);
     http_pool_give(client->pool, http);
+    count_exchange(ok ? response->status : 0);
     if (bearer.ptr)
         explicit_bzero(bearer.ptr, bearer.cap);
     buf_release(&bearer);
@@ -167,6 +187,7 @@ bool bq_rest(struct bq_client *client, const struct bq_call *call, struct cancel
                 *err = problem;
             return false;
         }
+        bq_note_retry(wait_ms, backoff.retries, &problem);
         if (!cancel_sleep_ms(cancel, wait_ms))
             return cancel_check(cancel, err);
     }

@@ -216,7 +216,9 @@ static void object_sql(struct buf *out, const struct warehouse_names *names, con
     struct buf query = BUF_INIT;
     const char *description = object->description ? object->description : "";
     if (object->kind == OBJECT_DATASET) {
-        buf_printf(out, "CREATE SCHEMA IF NOT EXISTS `%s.%s` OPTIONS(description=", names->project, object->dataset);
+        buf_append_str(out, "CREATE SCHEMA IF NOT EXISTS ");
+        sql_table(out, names->project, object->dataset, /* table */ NULL);
+        buf_append_str(out, " OPTIONS(description=");
         sql_string(out, description);
         buf_append_char(out, ')');
     } else if (object->kind == OBJECT_TABLE) {
@@ -261,6 +263,39 @@ void ddl_release(struct ddl *ddl)
     *ddl = (struct ddl){NULL, 0};
 }
 
+struct visit {
+    const struct warehouse_names *names;
+    void (*fn)(void *user, const struct ddl_object *object);
+    void *user;
+};
+
+static bool visit_object(void *user, const struct object *object)
+{
+    static const enum ddl_kind kinds[] = {
+        [OBJECT_DATASET] = DDL_DATASET, [OBJECT_TABLE] = DDL_TABLE, [OBJECT_VIEW] = DDL_VIEW};
+    const struct visit *visit = user;
+    struct buf query = BUF_INIT;
+    const char *description = object->table ? object->table->description : object->description;
+    if (object->kind == OBJECT_VIEW)
+        view_query(&query, visit->names, object->entity, object->view);
+    const struct ddl_object shown = {.kind = kinds[object->kind],
+                                     .dataset = object->dataset,
+                                     .name = object->name,
+                                     .description = description ? description : "",
+                                     .table = object->table,
+                                     .query = query.ptr};
+    visit->fn(visit->user, &shown);
+    buf_release(&query);
+    return true;
+}
+
+void ddl_each_object(const struct warehouse_names *names, const struct registry *registry,
+                     void (*fn)(void *user, const struct ddl_object *object), void *user)
+{
+    struct visit visit = {names, fn, user};
+    each_object(names, registry, visit_object, &visit);
+}
+
 /* ---- Init
  * -------------------------------------------------------------------------------------------------------------- */
 
@@ -274,7 +309,8 @@ struct init {
 
 static bool run_statement(struct init *init, const char *sql, bool *ret_made)
 {
-    struct bq_query query = {.sql = sql};
+    const struct bq_label label = {"st_step", "init"};
+    struct bq_query query = {.sql = sql, .labels = &label, .label_count = 1};
     struct bq_result result;
     if (!bq_query_run(init->w->client, &query, &result, init->cancel, init->err))
         return false;
@@ -325,14 +361,23 @@ static bool add_columns(struct init *init, const struct object *object, struct j
     return ok;
 }
 
-static bool view_differs(struct init *init, const struct object *object, struct json_object *resource)
+static bool view_has_text(const struct warehouse_names *names, const struct object *object,
+                          struct json_object *resource)
 {
     struct buf query = BUF_INIT;
-    view_query(&query, &init->w->names, object->entity, object->view);
+    view_query(&query, names, object->entity, object->view);
     struct slice there = slice_trim(slice_str(json_text_at(resource, "view.query", "")));
-    bool differs = !slice_eq(there, slice_trim(buf_slice(&query)));
+    bool same = slice_eq(there, slice_trim(buf_slice(&query)));
     buf_release(&query);
-    return differs;
+    return same;
+}
+
+/* A view that names no project reads its own: what sql/bigquery_schemas.sql made is not made again. */
+static bool view_differs(struct init *init, const struct object *object, struct json_object *resource)
+{
+    struct warehouse_names no_project = init->w->names;
+    no_project.project = NULL;
+    return !view_has_text(&init->w->names, object, resource) && !view_has_text(&no_project, object, resource);
 }
 
 static bool init_object(void *user, const struct object *object)

@@ -306,3 +306,96 @@ bool events_checkpoint(struct events *events, const struct event_checkpoint *e, 
     }
     return append(events, &row, cancel, err);
 }
+
+/* ---- Many rows at once -------------------------------------------------------------------------------------------- */
+
+struct event_rows {
+    const struct table_schema *table;
+    struct refusal refusal;
+    struct bq_rows rows;
+    uint64_t first, last; /* tickets */
+    bool any;
+};
+
+static void rows_init(struct event_rows *list, const struct table_schema *table)
+{
+    *list = (struct event_rows){.table = table};
+    list->rows.on_error = on_refused;
+    list->rows.user = &list->refusal;
+}
+
+static bool rows_hand_over(struct events *events, struct event_rows *list, struct cancel *cancel, struct error *err)
+{
+    struct bq_appender *appender = bq_writer_table(events->writer, events->dataset, list->table);
+    uint64_t first;
+    if (list->rows.count == 0)
+        return true;
+    if (!bq_appender_add_rows(appender, &list->rows, &first, cancel, err))
+        return false;
+    list->first = list->any ? list->first : first;
+    list->last = first + list->rows.count - 1;
+    list->any = true;
+    bq_rows_clear(&list->rows);
+    return true;
+}
+
+/* Consumes the row. */
+static bool rows_add(struct events *events, struct event_rows *list, struct event_row *row, struct cancel *cancel,
+                     struct error *err)
+{
+    buf_append_slice(&list->rows.bytes, buf_slice(&row->bytes));
+    bq_rows_end_row(&list->rows);
+    buf_release(&row->bytes);
+    return !bq_rows_is_full(&list->rows) || rows_hand_over(events, list, cancel, err);
+}
+
+/* Waits until all are durable; ends the list in any case. */
+static bool rows_finish(struct events *events, struct event_rows *list, bool ok, struct cancel *cancel,
+                        struct error *err)
+{
+    struct bq_appender *appender = bq_writer_table(events->writer, events->dataset, list->table);
+    ok = ok && rows_hand_over(events, list, cancel, err) &&
+         (!list->any || bq_appender_wait_range(appender, list->first, list->last, cancel, err));
+    bq_appender_forget(appender, &list->refusal);
+    if (ok && list->refusal.refused)
+        ok = error_set(err, ERROR_PERMANENT, "row_refused", "cannot write an event: %s", list->refusal.message);
+    if (!ok)
+        error_prefix(err, "table '%s'", list->table->name);
+    bq_rows_release(&list->rows);
+    return ok;
+}
+
+static void put_dead_letter(struct event_row *row, const struct event_dead_letter *e)
+{
+    put_text(row, "action", e->action);
+    put_text(row, "message_id", e->message_id);
+    put_text(row, "original_message_id", e->source_message_id);
+    put_text(row, "new_message_id", e->new_message_id);
+    put_text(row, "task_id", e->task_id);
+    put_text(row, "run_id", e->run_id);
+    put_text(row, "entity_type", e->entity);
+    if (e->tenant)
+        put_int(row, "tenant_id", e->tenant);
+    put_text(row, "mode", e->mode);
+    put_text(row, "reason", e->reason);
+    put_text(row, "error_class", e->error_class);
+    put_text(row, "error_code", e->error_code);
+    put_int(row, "delivery_attempt", e->attempts);
+    put_int(row, "replays", e->replays);
+    put_text(row, "actor", e->actor);
+    put_slice(row, "payload", e->payload);
+}
+
+bool events_dead_letters(struct events *events, const struct event_dead_letter *e, size_t count, struct cancel *cancel,
+                         struct error *err)
+{
+    struct event_rows list;
+    bool ok = true;
+    rows_init(&list, &table_dead_letter_audit);
+    for (size_t i = 0; ok && i < count; i++) {
+        struct event_row row = {&table_dead_letter_audit, BUF_INIT};
+        put_dead_letter(&row, &e[i]);
+        ok = rows_add(events, &list, &row, cancel, err);
+    }
+    return rows_finish(events, &list, ok, cancel, err);
+}

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
 #include "base/timestamp.h"
 #include "base/uuid.h"
 #include "errors.h"
@@ -106,22 +108,55 @@ static void put_label_text(struct buf *out, const char *text, bool is_key)
     buf_append_char(out, '"');
 }
 
+static const char *label_of(const struct bq_query *query, const char *key)
+{
+    for (size_t i = 0; i < query->label_count; i++)
+        if (strcmp(query->labels[i].key, key) == 0)
+            return query->labels[i].value;
+    return NULL;
+}
+
+static void put_label(struct buf *out, const char *key, const char *value)
+{
+    buf_append_char(out, ',');
+    put_label_text(out, key, true);
+    buf_append_char(out, ':');
+    put_label_text(out, value, false);
+}
+
+/* What the query says of itself, then what is known of the run on whose behalf the thread works (its log scope). */
+static void put_labels(struct buf *out, const struct bq_query *query)
+{
+    static const struct log_context nobody = {.context = NULL};
+    const struct log_context *scope = log_scope() ? log_scope() : &nobody;
+    char tenant[METRIC_NUMBER_SIZE];
+    const struct bq_label known[] = {
+        {"st_run", scope->run_id},
+        {"st_entity", scope->entity},
+        {"st_tenant", scope->tenant ? metric_number(tenant, scope->tenant) : NULL},
+        {"st_mode", scope->mode},
+    };
+    buf_append_str(out, "\"app\":\"st-ingestor\"");
+    for (size_t i = 0; i < query->label_count; i++)
+        put_label(out, query->labels[i].key, query->labels[i].value);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].value && !label_of(query, known[i].key))
+            put_label(out, known[i].key, known[i].value);
+}
+
 void bq_job_body(struct buf *out, const struct bq_client *client, const char *job_id, const struct bq_query *query)
 {
     buf_append_str(out, "{\"jobReference\":{\"projectId\":");
     buf_append_json_string(out, slice_str(client->project));
-    buf_append_str(out, ",\"jobId\":");
-    buf_append_json_string(out, slice_str(job_id));
+    if (job_id) {
+        buf_append_str(out, ",\"jobId\":");
+        buf_append_json_string(out, slice_str(job_id));
+    }
     buf_append_str(out, ",\"location\":");
     buf_append_json_string(out, slice_str(client->location));
-    buf_printf(out, "},\"configuration\":{\"jobTimeoutMs\":\"%lld\",\"labels\":{", (long long)client->job_timeout_ms);
-    for (size_t i = 0; i < query->label_count; i++) {
-        if (i)
-            buf_append_char(out, ',');
-        put_label_text(out, query->labels[i].key, true);
-        buf_append_char(out, ':');
-        put_label_text(out, query->labels[i].value, false);
-    }
+    buf_printf(out, "},\"configuration\":{%s\"jobTimeoutMs\":\"%lld\",\"labels\":{", job_id ? "" : "\"dryRun\":true,",
+               (long long)client->job_timeout_ms);
+    put_labels(out, query);
     buf_append_str(out, "},\"query\":{\"useLegacySql\":false,\"query\":");
     buf_append_json_string(out, slice_str(query->sql));
     if (query->max_bytes_billed > 0)
@@ -141,6 +176,25 @@ void bq_job_body(struct buf *out, const struct bq_client *client, const char *jo
 /* ---- Primitives ---------------------------------------------------------------------------------------------------
  */
 
+static const char *step_of(const struct bq_query *query)
+{
+    const char *step = label_of(query, "st_step");
+    return step ? step : "other";
+}
+
+void bq_note_billed(const struct bq_query *query, int64_t bytes)
+{
+    metrics_add(METRIC_BQ_BYTES_BILLED, bytes, METRIC_LABELS(step_of(query)));
+}
+
+static enum bq_insert count_insert(const struct bq_query *query, enum bq_insert inserted)
+{
+    static const char *const results[] = {
+        [BQ_INSERTED] = "inserted", [BQ_INSERT_EXISTS] = "exists", [BQ_INSERT_FAILED] = "failed"};
+    metrics_add(METRIC_BQ_JOBS, 1, METRIC_LABELS(step_of(query), results[inserted]));
+    return inserted;
+}
+
 enum bq_insert bq_job_insert(struct bq_client *client, const char *job_id, const struct bq_query *query,
                              struct cancel *cancel, struct error *err)
 {
@@ -154,9 +208,7 @@ enum bq_insert bq_job_insert(struct bq_client *client, const char *job_id, const
     json_object_put(answer);
     free(what);
     buf_release(&body);
-    if (!ok)
-        return BQ_INSERT_FAILED;
-    return status == 409 ? BQ_INSERT_EXISTS : BQ_INSERTED;
+    return count_insert(query, !ok ? BQ_INSERT_FAILED : status == 409 ? BQ_INSERT_EXISTS : BQ_INSERTED);
 }
 
 void bq_job_release(struct bq_job *job)
@@ -293,6 +345,7 @@ static bool run_job(struct bq_client *client, const char *job_id, const struct b
     if (!wait_inserted(client, job_id, &job, cancel, err))
         return false;
     bool ok = true;
+    bq_note_billed(query, job.bytes_billed);
     if (job.failed) {
         *ret_spent = true;
         ok = false;
@@ -329,7 +382,27 @@ bool bq_query_run(struct bq_client *client, const struct bq_query *query, struct
                 *err = problem;
             return false;
         }
+        bq_note_retry(wait_ms, backoff.retries, &problem);
         if (!cancel_sleep_ms(cancel, wait_ms))
             return cancel_check(cancel, err);
     }
+}
+
+bool bq_query_estimate(struct bq_client *client, const struct bq_query *query, struct bq_estimate *ret,
+                       struct cancel *cancel, struct error *err)
+{
+    struct buf body = BUF_INIT;
+    struct json_object *answer = NULL;
+    int status = 0;
+    bq_job_body(&body, client, /* job_id */ NULL, query);
+    bool ok = bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), "check the query", 0}, cancel,
+                      &status, &answer, err);
+    if (ok) {
+        snprintf(ret->statement_type, sizeof ret->statement_type, "%s",
+                 json_text_at(answer, "statistics.query.statementType", ""));
+        ret->bytes_processed = json_int_at(answer, "statistics.totalBytesProcessed", 0);
+    }
+    json_object_put(answer);
+    buf_release(&body);
+    return ok;
 }

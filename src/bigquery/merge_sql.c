@@ -1,4 +1,5 @@
-/* merge_sql.c - the texts of a change: the MERGE, and the search for what it has to merge and where (design 7).
+/* merge_sql.c - the text of a change: the MERGE (design 7). What it has to merge, and where, find_sql.c asks; a change
+ * of too many partitions is cut into parts by split_sql.c.
  *
  * BigQuery prunes the target by constants only and allows no correlated subquery in a MERGE's clauses: partitions and
  * stage bounds are literals, and everything that has to be looked up is looked up inside the source. The runs are the
@@ -11,19 +12,12 @@
  * tenant and _group_date. A whole read of a group replaces it as a set: live rows of the group that the read does not
  * hold come into the source as "_gone" and are marked deleted. A read that is older than what the target has seen of
  * the group adds nothing to it. */
-#include "bigquery/warehouse.h"
+#include "merge_sql.h"
+
+#include <stdlib.h>
 
 #include "base/timestamp.h"
 #include "tables.h"
-
-/* Bounds of one change, and the ages beyond which the stage (7 days) may have dropped rows already. */
-#define FIND_MAX_RUNS "500"
-#define FIND_MAX_BYTES "8589934592"
-#define STAGE_LIFE "INTERVAL 168 HOUR"
-#define RUN_LIFE "INTERVAL 156 HOUR"
-#define CHANGE_LIFE "INTERVAL 192 HOUR"
-
-#define VERSION(alias) "COALESCE(" alias ".`modifiedOn`, " alias ".`createdOn`, TIMESTAMP '0001-01-01 00:00:00+00:00')"
 
 static const char *const stage_extra[] = {"_tenant_id", "_run_id", "_row_hash", "_fetched_at", "_extra", "_group_date"};
 enum { STAGE_EXTRA_COUNT = sizeof stage_extra / sizeof stage_extra[0] };
@@ -39,11 +33,23 @@ static void put_timestamp(struct buf *out, int64_t us)
     buf_printf(out, "TIMESTAMP '%.26s+00:00'", text);
 }
 
-/* Constant condition on the target's partitions; the NULL one is always among them. */
-static void put_partitions(struct buf *out, const char *alias, const char *const *partitions, size_t count)
+/* So many partitions that a list of them would be too long: all between the first and the last. */
+static void put_partition_range(struct buf *out, const char *alias, const char *const *partitions, size_t count)
+{
+    const char *first = partitions[0], *last = partitions[0];
+    for (size_t i = 1; i < count; i++) {
+        first = strcmp(partitions[i], first) < 0 ? partitions[i] : first;
+        last = strcmp(partitions[i], last) > 0 ? partitions[i] : last;
+    }
+    buf_printf(out, "DATE(%s.`modifiedOn`) BETWEEN DATE '%s' AND DATE '%s' OR ", alias, first, last);
+}
+
+void merge_put_partitions(struct buf *out, const char *alias, const char *const *partitions, size_t count)
 {
     buf_append_char(out, '(');
-    for (size_t i = 0; i < count; i++) {
+    if (count > MERGE_MAX_LISTED)
+        put_partition_range(out, alias, partitions, count);
+    for (size_t i = 0; i < count && count <= MERGE_MAX_LISTED; i++) {
         if (i == 0)
             buf_printf(out, "DATE(%s.`modifiedOn`) IN (", alias);
         buf_printf(out, "%sDATE '%s'%s", i ? ", " : "", partitions[i], i + 1 == count ? ") OR " : "");
@@ -52,7 +58,7 @@ static void put_partitions(struct buf *out, const char *alias, const char *const
 }
 
 /* The columns of the source, from a table that has them all. */
-static void put_source_columns(struct buf *out, const struct entity *entity, const char *alias)
+void merge_put_source_columns(struct buf *out, const struct entity *entity, const char *alias)
 {
     for (size_t i = 0; i < entity->source_column_count; i++)
         buf_printf(out, "%s.`%s`, ", alias, entity->stage.columns[i].name);
@@ -79,7 +85,7 @@ static void put_accepted(struct buf *out, const struct warehouse_names *names, c
                          const char *last, int64_t staged_min_us, int64_t staged_max_us)
 {
     buf_append_str(out, "SELECT ");
-    put_source_columns(out, entity, "s");
+    merge_put_source_columns(out, entity, "s");
     buf_append_str(out, "s._fetch_id, s._row_number, COALESCE(s._deleted, FALSE) AS _deleted");
     buf_printf(out, "%s\n  FROM ", last);
     sql_table(out, names->project, names->stage, entity->stage.name);
@@ -127,14 +133,14 @@ static void put_group_seen(struct buf *out, const struct warehouse_names *names,
                         "    MAX(GREATEST(t._fetched_at, COALESCE(t._deleted_at, t._fetched_at))) AS seen_at\n  FROM ");
     sql_table(out, names->project, names->raw, entity->target.name);
     buf_append_str(out, " AS t\n  WHERE t.`id` < 0 AND ");
-    put_partitions(out, "t", partitions, count);
+    merge_put_partitions(out, "t", partitions, count);
     buf_append_str(out, "\n  GROUP BY t._tenant_id, t._group_date\n)");
 }
 
 static void put_group_chosen(struct buf *out, const struct entity *entity)
 {
     buf_append_str(out, ", chosen AS (\n  SELECT ");
-    put_source_columns(out, entity, "a");
+    merge_put_source_columns(out, entity, "a");
     buf_append_str(
         out, "a._deleted, FALSE AS _gone\n"
              "  FROM accepted AS a\n"
@@ -162,7 +168,7 @@ static void put_group_gone(struct buf *out, const struct warehouse_names *names,
                    "  LEFT JOIN chosen AS c ON t._tenant_id = c._tenant_id AND t.`id` = c.`id`\n"
                    "  WHERE t.`id` < 0 AND t._deleted_at IS NULL AND t._fetched_at < r.read_from AND c.`id` IS NULL\n"
                    "    AND r.read_to >= n.seen_at AND ");
-    put_partitions(out, "t", partitions, count);
+    merge_put_partitions(out, "t", partitions, count);
     buf_append_str(out, "\n)");
 }
 
@@ -177,9 +183,9 @@ static void put_group_source(struct buf *out, const struct warehouse_names *name
     put_group_chosen(out, entity);
     put_group_gone(out, names, entity, partitions, count);
     buf_append_str(out, "\n  SELECT ");
-    put_source_columns(out, entity, "c");
+    merge_put_source_columns(out, entity, "c");
     buf_append_str(out, "c._deleted, c._gone FROM chosen AS c\n  UNION ALL\n  SELECT ");
-    put_source_columns(out, entity, "g");
+    merge_put_source_columns(out, entity, "g");
     buf_append_str(out, "g._deleted, g._gone FROM gone AS g");
 }
 
@@ -209,15 +215,7 @@ static bool is_key(const struct column *column)
 static void put_update(struct buf *out, const struct entity *entity)
 {
     bool first = true;
-    buf_append_str(out,
-                   "\nWHEN MATCHED AND (\n  " VERSION("S") " > " VERSION(
-                       "T") "\n"
-                            "  OR (" VERSION("S") " = " VERSION(
-                                "T") " AND S._row_hash != COALESCE(T._row_hash, '')\n"
-                                     "    AND S._fetched_at > T._fetched_at)\n"
-                                     "  OR (NOT S._deleted AND S._fetched_at > T._deleted_at)\n"
-                                     "  OR (S._deleted AND T._deleted_at IS NULL AND S._fetched_at > T._fetched_at)\n"
-                                     ") THEN UPDATE SET ");
+    buf_append_str(out, "\nWHEN MATCHED AND " MERGE_CHANGES("S", "T") " THEN UPDATE SET ");
     for (size_t i = 0; i < entity->target.column_count; i++) {
         const struct column *column = &entity->target.columns[i];
         if (is_key(column))
@@ -242,18 +240,39 @@ static void put_insert(struct buf *out, const struct entity *entity)
     buf_append_char(out, ')');
 }
 
-void merge_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
-               const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us)
+void merge_put_source(struct buf *out, const struct merge_scope *scope)
 {
-    buf_append_str(out, "MERGE ");
-    sql_table(out, names->project, names->raw, entity->target.name);
-    buf_append_str(out, " AS T\nUSING (");
-    if (entity->id_nullable)
-        put_group_source(out, names, entity, partitions, count, staged_min_us, staged_max_us);
+    if (scope->entity->id_nullable)
+        put_group_source(out, scope->names, scope->entity, scope->partitions, scope->partition_count,
+                         scope->staged_min_us, scope->staged_max_us);
     else
-        put_plain_source(out, names, entity, staged_min_us, staged_max_us);
+        put_plain_source(out, scope->names, scope->entity, scope->staged_min_us, scope->staged_max_us);
+}
+
+/* The partitions that hold what this MERGE may change. */
+static void put_target_partitions(struct buf *out, const struct merge_scope *scope)
+{
+    const char **held = xcalloc(scope->partition_count + 1, sizeof *held);
+    size_t count = 0;
+    for (size_t i = 0; i < scope->partition_count; i++)
+        if (!scope->part_from || split_part_may_hold(scope, scope->partitions[i]))
+            held[count++] = scope->partitions[i];
+    merge_put_partitions(out, "T", held, count);
+    free(held);
+}
+
+void merge_scope_sql(struct buf *out, const struct merge_scope *scope)
+{
+    const struct entity *entity = scope->entity;
+    buf_append_str(out, "MERGE ");
+    sql_table(out, scope->names->project, scope->names->raw, entity->target.name);
+    buf_append_str(out, " AS T\nUSING (");
+    if (scope->part_from)
+        split_put_part_source(out, scope);
+    else
+        merge_put_source(out, scope);
     buf_append_str(out, "\n) AS S\nON T._tenant_id = S._tenant_id AND T.`id` = S.`id` AND ");
-    put_partitions(out, "T", partitions, count);
+    put_target_partitions(out, scope);
     if (entity->id_nullable)
         buf_append_str(out,
                        "\nWHEN MATCHED AND S._gone THEN UPDATE SET _deleted_at = S._fetched_at, _run_id = S._run_id,\n"
@@ -262,86 +281,13 @@ void merge_sql(struct buf *out, const struct warehouse_names *names, const struc
     put_insert(out, entity);
 }
 
-/* ---- Find
- * -------------------------------------------------------------------------------------------------------------- */
-
-/* Announced runs of the target that wait, in order, up to the bounds of one change. The first is taken whatever its
- * size. */
-static void put_ready(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
+void merge_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
+               const char *const *partitions, size_t count, int64_t staged_min_us, int64_t staged_max_us)
 {
-    buf_append_str(
-        out,
-        "WITH latest AS (\n"
-        "  SELECT e.run_id, e.lane, e.row_count, e.byte_count, e.staged_min, e.staged_max, e.announced_at, e.fetches,\n"
-        "    e.withdrawn\n  FROM ");
-    sql_table(out, names->project, names->logs, "staged_run_events");
-    buf_append_str(out, " AS e\n  WHERE e.target = ");
-    sql_string(out, entity->target.name);
-    buf_append_str(
-        out, " AND e.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n"
-             "  QUALIFY ROW_NUMBER() OVER (PARTITION BY e.run_id ORDER BY IF(e.withdrawn, 0, 1), e.event_time) = 1\n"
-             "), merged AS (\n  SELECT DISTINCT run_id\n  FROM ");
-    sql_table(out, names->project, names->logs, "target_change_events");
-    buf_append_str(out, " AS c\n  CROSS JOIN UNNEST(c.run_ids) AS run_id\n  WHERE c.target = ");
-    sql_string(out, entity->target.name);
-    buf_append_str(
-        out, " AND c.state = 'success' AND c.event_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " CHANGE_LIFE ")\n"
-             "), queue AS (\n"
-             "  SELECT l.run_id, l.row_count, l.staged_min, l.staged_max, l.fetches,\n"
-             "    SUM(COALESCE(l.byte_count, 0)) OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id\n"
-             "      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS bytes_so_far,\n"
-             "    ROW_NUMBER() OVER (ORDER BY IF(l.lane = 'live', 0, 1), l.announced_at, l.run_id) AS place\n"
-             "  FROM latest AS l\n"
-             "  LEFT JOIN merged AS m ON l.run_id = m.run_id\n"
-             "  WHERE NOT l.withdrawn AND m.run_id IS NULL\n"
-             "    AND (l.staged_min IS NULL OR l.staged_min >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " RUN_LIFE "))\n"
-             "), ready AS (\n"
-             "  SELECT q.run_id, q.row_count, q.staged_min, q.staged_max, q.fetches, q.place\n"
-             "  FROM queue AS q\n"
-             "  WHERE q.place = 1 OR (q.place <= " FIND_MAX_RUNS " AND q.bytes_so_far <= " FIND_MAX_BYTES ")\n"
-             ")");
-}
-
-/* The keys (and groups) that these runs have staged. */
-static void put_keys(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
-{
-    buf_append_str(out, ", ranges AS (\n"
-                        "  SELECT r.run_id, f.first_fetch, f.last_fetch\n"
-                        "  FROM ready AS r\n  CROSS JOIN UNNEST(r.fetches) AS f\n"
-                        "), staged AS (\n  SELECT DISTINCT s._tenant_id, s.`id`, s._group_date\n  FROM ");
-    sql_table(out, names->project, names->stage, entity->stage.name);
-    buf_append_str(out,
-                   " AS s\n"
-                   "  JOIN ranges AS f ON s._run_id = f.run_id AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
-                   "  WHERE s._staged_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n)");
-}
-
-static void put_places(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
-{
-    buf_append_str(out, ", places AS (\n  SELECT DISTINCT DATE(t.`modifiedOn`) AS partition_date\n  FROM ");
-    sql_table(out, names->project, names->raw, entity->target.name);
-    buf_append_str(out, " AS t\n  JOIN staged AS k ON t._tenant_id = k._tenant_id AND t.`id` = k.`id`\n"
-                        "  WHERE t.`modifiedOn` IS NOT NULL");
-    if (entity->id_nullable) {
-        buf_append_str(out, "\n  UNION DISTINCT\n  SELECT DATE(t.`modifiedOn`) AS partition_date\n  FROM ");
-        sql_table(out, names->project, names->raw, entity->target.name);
-        buf_append_str(out,
-                       " AS t\n  JOIN staged AS k ON t._tenant_id = k._tenant_id AND t._group_date = k._group_date\n"
-                       "  WHERE t.`id` < 0 AND t.`modifiedOn` IS NOT NULL");
-    }
-    buf_append_str(out, "\n)");
-}
-
-void find_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
-{
-    put_ready(out, names, entity);
-    put_keys(out, names, entity);
-    put_places(out, names, entity);
-    buf_append_str(
-        out,
-        "\nSELECT 'run' AS kind, r.run_id, r.place, CAST(NULL AS DATE) AS partition_date, r.row_count, r.staged_min,\n"
-        "  r.staged_max\nFROM ready AS r\nUNION ALL\n"
-        "SELECT 'partition' AS kind, CAST(NULL AS STRING) AS run_id, 0 AS place, p.partition_date, 0 AS row_count,\n"
-        "  CAST(NULL AS TIMESTAMP) AS staged_min, CAST(NULL AS TIMESTAMP) AS staged_max\nFROM places AS p\n"
-        "ORDER BY kind DESC, place, partition_date");
+    merge_scope_sql(out, &(struct merge_scope){.names = names,
+                                               .entity = entity,
+                                               .partitions = partitions,
+                                               .partition_count = count,
+                                               .staged_min_us = staged_min_us,
+                                               .staged_max_us = staged_max_us});
 }

@@ -27,6 +27,10 @@ struct bq_call {
  * and *ret the parsed body (owned; NULL when empty or on accept_status). */
 bool bq_rest(struct bq_client *client, const struct bq_call *call, struct cancel *cancel, int *ret_status,
              struct json_object **ret, struct error *err) MUST_CHECK;
+/* Counts and logs a call that failed and is made again after wait_ms; attempt 1 is the first retry. */
+void bq_note_retry(int64_t wait_ms, int attempt, const struct error *err);
+/* Counts what a query of this process was billed. */
+void bq_note_billed(const struct bq_query *query, int64_t bytes);
 /* "/jobs/<id><suffix>?location=<l>", escaped. */
 void bq_job_path(struct buf *out, const struct bq_client *client, const char *prefix, const char *job_id,
                  const char *suffix);

@@ -10,7 +10,7 @@ bool bq_result_read(struct bq_client *client, const char *job_id, struct bq_resu
  */
 bool bq_result_add_page(struct bq_result *result, struct json_object *page, size_t *bytes,
                         struct error *err) MUST_CHECK;
-/* The request body of jobs.insert (jobs.c). Pure. */
+/* The request body of jobs.insert (jobs.c); job_id NULL: of a dry run. Pure. */
 void bq_job_body(struct buf *out, const struct bq_client *client, const char *job_id, const struct bq_query *query);
 
 #endif

@@ -116,7 +116,10 @@ static const struct column table_target_change_events_columns[] = {
     COL("rows_updated", COLUMN_INT64, "Rows updated"),
     COL("rows_deleted", COLUMN_INT64, "Rows deleted"),
     COL("bytes_billed", COLUMN_INT64, "Bytes billed"),
-    {.name = "run_ids", .type = COLUMN_STRING, .mode = COLUMN_REPEATED, .description = "Runs that the change merged"},
+    {.name = "run_ids",
+     .type = COLUMN_STRING,
+     .mode = COLUMN_REPEATED,
+     .description = "Runs that the change merged; none when it merged a part of a run's rows"},
 };
 TABLE(table_target_change_events, "target_change_events", 0,
       "Changes of each target that have ended; outlives BigQuery's own job history; never expires", "target",
@@ -192,9 +195,10 @@ static TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Compariso
 
 static const struct column table_dead_letter_audit_columns[] = {
     EVENT_TIME,
-    NEED("action", COLUMN_STRING, "dead_lettered, replayed or discarded"),
+    NEED("action", COLUMN_STRING, "replayed or discarded"),
     COL("message_id", COLUMN_STRING, "Message id on the dead-letter topic"),
     COL("original_message_id", COLUMN_STRING, "Message id on its lane"),
+    COL("new_message_id", COLUMN_STRING, "Replayed: message id of the new message"),
     COL("task_id", COLUMN_STRING, "Task"),
     COL("run_id", COLUMN_STRING, "Last run"),
     COL("entity_type", COLUMN_STRING, "Entity"),
@@ -202,12 +206,14 @@ static const struct column table_dead_letter_audit_columns[] = {
     COL("mode", COLUMN_STRING, "Mode"),
     COL("reason", COLUMN_STRING, "Why it was dead-lettered"),
     COL("error_class", COLUMN_STRING, "Class of the error"),
-    COL("delivery_attempt", COLUMN_INT64, "Attempt"),
+    COL("error_code", COLUMN_STRING, "Short code of the error"),
+    COL("delivery_attempt", COLUMN_INT64, "Attempts before"),
+    COL("replays", COLUMN_INT64, "How often it had been replayed before"),
     COL("actor", COLUMN_STRING, "Who did it"),
     COL("payload", COLUMN_STRING, "The message's data"),
 };
-static TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
-             "entity_type");
+TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
+      "entity_type");
 
 static const struct table_schema *const tables[] = {
     &table_ingestion_log_events, &table_sync_state_events, &table_staged_run_events,
@@ -298,7 +304,8 @@ void log_view_sql(struct buf *out, const struct warehouse_names *names, const st
 
 void sql_table(struct buf *out, const char *project, const char *dataset, const char *table)
 {
-    buf_printf(out, "`%s.%s.%s`", project, dataset, table);
+    buf_printf(out, "`%s%s%s%s%s`", project ? project : "", project ? "." : "", dataset, table ? "." : "",
+               table ? table : "");
 }
 
 void sql_string(struct buf *out, const char *text)

@@ -6,7 +6,7 @@
 #include "bigquery/warehouse.h"
 
 extern const struct table_schema table_ingestion_log_events, table_sync_state_events, table_staged_run_events,
-    table_target_change_events, table_checkpoint_events, table_schema_drift, table_quarantine;
+    table_target_change_events, table_checkpoint_events, table_schema_drift, table_quarantine, table_dead_letter_audit;
 
 struct log_view {
     const char *name; /* "sync_state" */
@@ -19,7 +19,7 @@ const struct log_view *log_view_at(size_t index);
 /* The query text of a view. */
 void log_view_sql(struct buf *out, const struct warehouse_names *names, const struct log_view *view);
 
-/* `project.dataset.table` in one pair of backticks. */
+/* `project.dataset.table` in one pair of backticks; project NULL: `dataset.table`; table NULL: the dataset. */
 void sql_table(struct buf *out, const char *project, const char *dataset, const char *table);
 /* A SQL string literal in single quotes. */
 void sql_string(struct buf *out, const char *text);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "chain.h"
 #include "tables.h"
 
@@ -41,6 +42,33 @@ static void verify_sql(struct buf *out, const struct warehouse_names *names, con
     buf_append_str(out, "\nWHERE _run_id = @run AND _staged_at >= @since\nGROUP BY _fetch_id");
 }
 
+/* The texts of a change that is too wide. */
+static void each_split_sql(const struct warehouse_names *names, const struct entity *entity,
+                           void (*fn)(void *user, const char *name, const char *sql), void *user)
+{
+    static const char *const days[] = {"2025-10-20", "2025-10-21"};
+    const int64_t at_us = 1761040800000000;
+    struct merge_scope scope = {.names = names,
+                                .entity = entity,
+                                .partitions = days,
+                                .partition_count = 2,
+                                .staged_min_us = at_us,
+                                .staged_max_us = at_us + 60000000};
+    struct buf sql = BUF_INIT;
+    char *title = xasprintf("split %s", entity->name);
+    split_sql(&sql, &scope, CHANGE_MAX_DAYS);
+    fn(user, title, sql.ptr);
+    free(title);
+    title = xasprintf("merge part of %s", entity->name);
+    buf_clear(&sql);
+    scope.part_from = "2025-10-20 2025-10-20";
+    scope.part_until = "2025-10-21 2025-10-30";
+    merge_scope_sql(&sql, &scope);
+    fn(user, title, sql.ptr);
+    free(title);
+    buf_release(&sql);
+}
+
 void warehouse_each_sql(const struct warehouse_names *names, const struct registry *registry,
                         void (*fn)(void *user, const char *name, const char *sql), void *user)
 {
@@ -62,7 +90,7 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
         free(title);
         title = xasprintf("find %s", entity->name);
         buf_clear(&sql);
-        find_sql(&sql, names, entity);
+        find_sql(&sql, names, entity, CHANGE_MAX_DAYS);
         fn(user, title, sql.ptr);
         free(title);
         title = xasprintf("merge %s", entity->name);
@@ -70,6 +98,7 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
         merge_sql(&sql, names, entity, days, 2, at_us, at_us + 60000000);
         fn(user, title, sql.ptr);
         free(title);
+        each_split_sql(names, entity, fn, user);
     }
     buf_release(&sql);
 }
@@ -85,7 +114,10 @@ bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity
     struct buf sql = BUF_INIT;
     struct bq_result result;
     watermark_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2};
+    char tenant_text[METRIC_NUMBER_SIZE];
+    const struct bq_label labels[] = {
+        {"st_step", "watermark"}, {"st_entity", entity}, {"st_tenant", metric_number(tenant_text, tenant)}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
         *ret = (struct sync_state){.found = bq_result_text(&result, 0, "last_sync_time") != NULL};
@@ -112,7 +144,12 @@ bool warehouse_task_done(struct warehouse *w, const struct task_key *task, bool 
     struct buf sql = BUF_INIT;
     struct bq_result result;
     task_done_sql(&sql, &w->names);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = sizeof params / sizeof params[0]};
+    char tenant[METRIC_NUMBER_SIZE];
+    const struct bq_label labels[] = {{"st_step", "task_done"},
+                                      {"st_entity", task->entity},
+                                      {"st_tenant", metric_number(tenant, task->tenant)},
+                                      {"st_mode", task->mode}};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 4, .labels = labels, .label_count = 4};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
         *ret = bq_result_int(&result, 0, "successes", 0) > 0;
@@ -149,11 +186,11 @@ bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, co
 {
     const struct bq_param params[] = {{.name = "run", .type = BQ_PARAM_STRING, .string = run_id},
                                       {.name = "since", .type = BQ_PARAM_TIMESTAMP, .number = since_us}};
-    const struct bq_label labels[] = {{"st_run", run_id}, {"st_entity", entity->name}};
+    const struct bq_label labels[] = {{"st_step", "verify"}, {"st_run", run_id}, {"st_entity", entity->name}};
     struct buf sql = BUF_INIT;
     struct bq_result result;
     verify_sql(&sql, &w->names, entity);
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 2};
+    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
         read_check(&result, ret);

@@ -270,6 +270,7 @@ static struct bq_appender *appender_new(struct bq_writer *writer, const char *st
     struct buf routing = BUF_INIT;
     a->writer = writer;
     a->stream_name = xstrdup(stream_name);
+    a->table = xstrdup(schema->name);
     buf_append_str(&routing, "write_stream=");
     buf_append_url_escaped(&routing, slice_str(stream_name));
     a->routing = buf_detach(&routing);
@@ -301,6 +302,19 @@ struct bq_appender *bq_writer_table(struct bq_writer *writer, const char *datase
     return a;
 }
 
+int64_t bq_writer_in_flight_bytes(struct bq_writer *writer)
+{
+    int64_t bytes = 0;
+    pthread_mutex_lock(&writer->mutex);
+    for (struct bq_appender *a = writer->appenders; a; a = a->next) {
+        pthread_mutex_lock(&a->mutex);
+        bytes += (int64_t)a->outstanding_bytes;
+        pthread_mutex_unlock(&a->mutex);
+    }
+    pthread_mutex_unlock(&writer->mutex);
+    return bytes;
+}
+
 static void appender_free(struct bq_appender *a)
 {
     struct error err = ERROR_INIT;
@@ -325,6 +339,7 @@ static void appender_free(struct bq_appender *a)
     buf_release(&a->descriptor);
     free(a->stream_name);
     free(a->routing);
+    free(a->table);
     free(a);
 }
 

@@ -1,6 +1,7 @@
 /* config: the option table in its printed forms. */
 #include <stdio.h>
 
+#include "base/metrics.h"
 #include "command.h"
 
 static enum exit_code exec(struct invocation *in)
@@ -17,6 +18,8 @@ static enum exit_code exec(struct invocation *in)
         option_sample_env(&text, settings_rows, settings_row_count());
     else if (strcmp(what, "markdown") == 0)
         option_markdown(&text, settings_rows, settings_row_count());
+    else if (strcmp(what, "metrics") == 0)
+        metrics_markdown(&text);
     else
         return usage_error(in, "unknown argument '%s'", what);
     fputs(buf_cstr(&text), stdout);
@@ -26,11 +29,12 @@ static enum exit_code exec(struct invocation *in)
 
 const struct command command_config = {
     .name = "config",
-    .arguments = "[show|options|env|markdown]",
+    .arguments = "[show|options|env|markdown|metrics]",
     .summary = "Show the settings in force and where each comes from; or list all options.",
     .details = "show: each option, its value and its origin (secrets as set or not set)\noptions: every option with "
                "what is allowed\n"
-               "env: a sample .env file\nmarkdown: the README's table",
+               "env: a sample .env file\nmarkdown: the README's table\nmetrics: what /metrics of worker and serve "
+               "tell, as a markdown table",
     .needs = 0,
     .exec = exec,
 };

@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "operate/operate.h"
+#include "schema_terraform.h"
 
 struct sql_list {
     struct buf out;
@@ -23,6 +24,20 @@ static void add_sql(void *user, const char *name, const char *sql)
     buf_append_json_string(&list->out, slice_str(sql));
     buf_append_char(&list->out, '}');
 }
+
+/* What stands above the statements when they are a script of their own (sql/bigquery_schemas.sql). */
+static const char script_head[] =
+    "-- The datasets, tables and views that st-ingestor works with: what `st-ingestor init` makes in BigQuery.\n"
+    "-- Generated from config/schema_registry.json by `make docs`; changes by hand are lost.\n"
+    "--\n"
+    "--     bq query --use_legacy_sql=false < sql/bigquery_schemas.sql\n"
+    "--\n"
+    "-- Project: no name carries one, so that BigQuery takes the call's own: bq --project_id=PROJECT query ...\n"
+    "-- Location: datasets are made where the script runs, in the US unless told: bq --location=EU query ...\n"
+    "-- (An OPTIONS(location=...) would have to name that same place in each CREATE SCHEMA, or the script fails.)\n"
+    "-- Names: with other BQ_DATASET_... settings, `st-ingestor schema ddl --no-project` prints the script for them.\n"
+    "-- Safe to repeat: tables and their rows stay, views are replaced. Columns that came with a later version are\n"
+    "-- added by `st-ingestor init`.\n\n";
 
 static void add_ddl(struct sql_list *list, const struct warehouse_names *names, const struct settings *s)
 {
@@ -67,19 +82,26 @@ static void add_tables(struct sql_list *list, const struct warehouse_names *name
 static enum exit_code exec(struct invocation *in)
 {
     const struct settings *s = &in->settings;
-    const struct warehouse_names names = {s->bq_project, s->bq_dataset_raw, s->bq_dataset_stage, s->bq_dataset_mart,
-                                          s->bq_dataset_logs};
+    bool no_project = invocation_option(in, "--no-project") != NULL;
+    const struct warehouse_names names = {no_project ? NULL : s->bq_project, s->bq_dataset_raw, s->bq_dataset_stage,
+                                          s->bq_dataset_mart, s->bq_dataset_logs};
     struct sql_list list = {.out = BUF_INIT, .json = in->json};
     const char *what = in->argc == 1 ? in->argv[0] : "";
+    if (no_project && strcmp(what, "ddl") != 0)
+        return usage_error(in, "--no-project goes with ddl");
+    if (no_project && !list.json)
+        buf_append_str(&list.out, script_head);
     if (strcmp(what, "ddl") == 0)
         add_ddl(&list, &names, s);
     else if (strcmp(what, "sql") == 0)
         add_all_sql(&list, &names, s);
     else if (strcmp(what, "tables") == 0)
         add_tables(&list, &names, s);
+    else if (strcmp(what, "terraform") == 0)
+        schema_terraform(&list.out, s);
     else
-        return usage_error(in, "say what to print: ddl, sql or tables");
-    if (list.json || strcmp(what, "tables") == 0)
+        return usage_error(in, "say what to print: ddl, sql, tables or terraform");
+    if (strcmp(what, "terraform") != 0 && (list.json || strcmp(what, "tables") == 0))
         buf_append_str(&list.out, "\n]\n");
     fputs(buf_cstr(&list.out), stdout);
     buf_release(&list.out);
@@ -88,15 +110,18 @@ static enum exit_code exec(struct invocation *in)
 
 static const struct command_option options[] = {
     {"--json", NULL, "print JSON: a list of {name, sql}"},
+    {"--no-project", NULL, "ddl: names without a project, as a script for `bq query`"},
     {NULL, NULL, NULL},
 };
 
 const struct command command_schema = {
     .name = "schema",
-    .arguments = "ddl|sql|tables",
-    .summary = "Print what the registry makes: DDL, every SQL text that is sent, or the tables.",
-    .details = "ddl: the statements of init, in order\nsql: these, and every statement that the programs send\n"
-               "tables: tables with columns and types, as JSON",
+    .arguments = "ddl|sql|tables|terraform",
+    .summary = "Print what the registry makes: DDL, every SQL text that is sent, the tables, or what terraform reads.",
+    .details = "ddl: the statements of init, in order; with --no-project, what is in sql/bigquery_schemas.sql\nsql: "
+               "these, and every statement that the programs send\n"
+               "tables: tables with columns and types, as JSON\n"
+               "terraform: what init makes, as JSON, without project and dataset names: terraform/generated/init.json",
     .options = options,
     .needs = SETTINGS_BIGQUERY,
     .exec = exec,

@@ -50,14 +50,6 @@ static bool read_question(struct invocation *in, struct question *q)
     return true;
 }
 
-/* The views come with init. */
-static void add_hint(struct error *err)
-{
-    const struct error plain = *err;
-    if (strcmp(err->code, "notFound") == 0)
-        error_set(err, plain.class, plain.code, "%s; `st-ingestor init` makes what is missing", plain.message);
-}
-
 static enum exit_code ask(struct invocation *in, ask_fn *fn)
 {
     struct error err = ERROR_INIT;
@@ -76,7 +68,7 @@ static enum exit_code ask(struct invocation *in, ask_fn *fn)
         if (!in->json && result.row_count == 0)
             printf("(nothing yet)\n");
     } else {
-        add_hint(&err);
+        add_init_hint(&err);
     }
     buf_release(&text);
     bq_result_release(&result);

@@ -95,8 +95,9 @@ const struct command command_worker = {
     .name = "worker",
     .summary = "Pull messages and run the ingestions they ask for.",
     .details = "Logs one JSON object per line on standard error. SIGTERM and SIGINT give unfinished messages back and "
-               "end the program.",
+               "end the program. With WORKER_PORT set it answers GET /health, /ready and /metrics there.",
     .options = options,
     .needs = SETTINGS_PUBSUB | SETTINGS_BIGQUERY | SETTINGS_SERVICETITAN,
+    .service = true,
     .exec = exec,
 };

@@ -33,12 +33,13 @@ struct command {
     const char *details;                  /* what to know before using it; may be NULL */
     const struct command_option *options; /* ends with a NULL name; may be NULL */
     unsigned needs;                       /* enum settings_command bits; ~0u: no settings at all */
+    bool service;                         /* runs for long and logs: what ends it is a log line (FATAL) too */
     enum exit_code (*exec)(struct invocation *in);
 };
 #define COMMAND_NO_SETTINGS (~0u)
 
 extern const struct command command_worker, command_dispatch, command_init, command_status, command_runs,
-    command_last_sync, command_config, command_schema;
+    command_last_sync, command_query, command_dlq, command_config, command_schema;
 extern const struct command *const commands[]; /* ends with NULL */
 
 /* True for an option of the command that takes no value. */
@@ -47,8 +48,12 @@ bool invocation_is_switch(const struct invocation *in, const char *name);
 const char *invocation_option(struct invocation *in, const char *name);
 /* Wrong use of the command: one line, with where to find help. Returns EXIT_USAGE. */
 enum exit_code usage_error(const struct invocation *in, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* One line "st-ingestor COMMAND: message". Returns EXIT_FAILED, or EXIT_USAGE for errors of configuration. */
+/* One line on standard error: "st-ingestor COMMAND: message"; of a service, a log line. */
+void command_tell(const struct invocation *in, const struct error *err);
+/* Tells it. Returns EXIT_FAILED, or EXIT_USAGE for errors of configuration. */
 enum exit_code command_failed(const struct invocation *in, const struct error *err);
+/* Says what to do where a dataset, table or view is not found: they come with init. */
+void add_init_hint(struct error *err);
 /* Tenant given by --tenant; 0 when absent. False after an error line. */
 bool invocation_tenant(struct invocation *in, int64_t *ret);
 

@@ -1,11 +1,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "command.h"
 
 const struct command *const commands[] = {
-    &command_worker, &command_dispatch, &command_init, &command_status, &command_runs, &command_last_sync,
-    &command_schema, &command_config,   NULL,
+    &command_worker, &command_dispatch, &command_init,   &command_status, &command_runs, &command_last_sync,
+    &command_query,  &command_dlq,      &command_schema, &command_config, NULL,
 };
 
 bool invocation_is_switch(const struct invocation *in, const char *name)
@@ -58,15 +59,31 @@ enum exit_code usage_error(const struct invocation *in, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
+void command_tell(const struct invocation *in, const struct error *err)
+{
+    static const struct log_context context = {.context = "v2-ingestor:main"};
+    if (in->command->service)
+        log_fatal(&context, LOG_MSG("Program cannot go on"), LOG_STR("command", in->command->name), LOG_ERR(err));
+    else
+        fprintf(stderr, "st-ingestor %s: %s\n", in->command->name, err->message);
+}
+
 enum exit_code command_failed(const struct invocation *in, const struct error *err)
 {
     static const char *const usage_codes[] = {"unknown_entity", "unknown_mode", "unknown_tenant",
                                               "config",         "config_value", "config_missing"};
-    fprintf(stderr, "st-ingestor %s: %s\n", in->command->name, err->message);
+    command_tell(in, err);
     for (size_t i = 0; i < sizeof usage_codes / sizeof usage_codes[0]; i++)
         if (strcmp(err->code, usage_codes[i]) == 0)
             return EXIT_USAGE;
     return EXIT_FAILED;
+}
+
+void add_init_hint(struct error *err)
+{
+    const struct error plain = *err;
+    if (strcmp(err->code, "notFound") == 0)
+        error_set(err, plain.class, plain.code, "%s; `st-ingestor init` makes what is missing", plain.message);
 }
 
 bool invocation_tenant(struct invocation *in, int64_t *ret)

@@ -81,7 +81,7 @@ static enum exit_code run_with_settings(struct invocation *in)
     enum log_level level;
     enum exit_code code;
     if (!settings_load(&in->settings, &in->files, in->command->needs, &err)) {
-        fprintf(stderr, "st-ingestor %s: %s\n", in->command->name, err.message);
+        command_tell(in, &err);
         code = EXIT_USAGE;
     } else {
         if (log_level_parse(in->settings.log_level, &level))

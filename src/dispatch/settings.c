@@ -83,8 +83,7 @@ static bool config_error(struct error *err, const struct settings *s, const char
     return error_set(err, ERROR_PERMANENT, "config", "%s: %s %s", s->config_path, place, what);
 }
 
-/* The first of the usual places where the file exists: working directory, beside the program, one folder above it. */
-static char *find_file(const char *given, const char *name)
+char *settings_find(const char *given, const char *name)
 {
     char exe[PATH_MAX];
     if (given)
@@ -386,9 +385,9 @@ static bool load_options(struct settings *s, bool env_optional, struct error *er
 bool settings_load(struct settings *s, const struct settings_files *files, unsigned command, struct error *err)
 {
     *s = (struct settings){0};
-    s->config_path = find_file(files->config, "config/config.json");
-    s->registry_path = find_file(files->registry, "config/schema_registry.json");
-    s->env_path = find_file(files->env, ".env");
+    s->config_path = settings_find(files->config, "config/config.json");
+    s->registry_path = settings_find(files->registry, "config/schema_registry.json");
+    s->env_path = settings_find(files->env, ".env");
     s->config = json_load_file(s->config_path, CONFIG_MAX_BYTES, err);
     if (!s->config)
         return false;

@@ -51,6 +51,8 @@ const struct option_row settings_rows[] = {
     {"MAX_RETRIES", "sync.maxRetries", OPTION_INT, AT(max_retries), "5", 0, 20, NULL, 0, SY, "Tries after the first of one request: 1, 2, 4, 8, 16 s apart."},
     {"QUARANTINE_PERCENT", "sync.quarantinePercent", OPTION_INT, AT(quarantine_percent), "5", 0, 100, NULL, 0, SY, "A run with a larger share of records that break their schema fails."},
     {"PORT", NULL, OPTION_INT, AT(port), "8080", 1, 65535, NULL, 0, PR, "Port of the HTTP API."},
+    {"WORKER_PORT", "worker.port", OPTION_INT, AT(worker_port), "0", 0, 65535, NULL, 0, PR, "Port of the worker's /health, /ready and /metrics; 0: none."},
+    {"WORKER_BIND", "worker.bind", OPTION_STRING, AT(worker_bind), "127.0.0.1", 0, 0, NULL, 0, PR, "IP address that the worker's port listens on; in a container 0.0.0.0."},
     {"LOG_PROGRESS_SECONDS", "logging.progressSeconds", OPTION_INT, AT(log_progress_s), "10", 1, 3600, NULL, 0, PR, "How often a run that is under way logs its progress."},
     {"LOG_LEVEL", "logging.level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error|fatal", 0, PR, "Least severe log line that is written."},
 };

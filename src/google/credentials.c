@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
 #include "credentials_internal.h"
 #include "google/credentials.h"
 #include "net/backoff.h"
@@ -113,12 +115,16 @@ const char *google_credentials_describe(const struct google_credentials *creds)
 static bool fetch_with_retries(struct google_credentials *creds, struct cancel *cancel, struct secret **ret,
                                int64_t *ret_lifetime_s, struct error *err)
 {
+    static const struct log_context context = {.context = "v2-ingestor:google"};
+    static struct log_limit limit;
     struct backoff backoff;
     backoff_init(&backoff, fetch_policy);
     while (!identity_fetch_token(&creds->id, creds->client, cancel, ret, ret_lifetime_s, err)) {
         int64_t wait_ms = error_may_retry(err) ? backoff_next_ms(&backoff, 0) : -1;
         if (wait_ms < 0)
             return false;
+        metrics_add(METRIC_RETRIES, 1, METRIC_LABELS("google_auth"));
+        log_retry(&context, &limit, wait_ms, backoff.retries, err);
         if (!cancel_sleep_ms(cancel, wait_ms))
             return cancel_check(cancel, err);
     }

@@ -7,9 +7,11 @@
  * callers have a backoff of their own. */
 #include <arpa/inet.h>
 #include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "grpc_internal.h"
 
 enum {
@@ -25,11 +27,27 @@ enum {
 static pthread_mutex_t global_mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool global_ready;
 
+/* The core's own words, which would go to stderr in a form of their own. What matters of them comes back as the error of
+ * a call, so none of them is an ERROR of ours. GRPC_VERBOSITY (default: error) says how much it tells. */
+static void take_core_log(gpr_log_func_args *args)
+{
+    static const struct log_context context = {.context = "v2-ingestor:grpc"};
+    static struct log_limit limit;
+    enum log_level level = args->severity == GPR_LOG_SEVERITY_ERROR ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
+    int64_t left_out;
+    if (!log_enabled(level) || !log_limit_pass(&limit, &left_out))
+        return;
+    log_at(level, &context, LOG_MSG("gRPC core"), LOG_STR("detail", args->message), LOG_STR("file", args->file),
+           LOG_INT("line", args->line), LOG_INT("leftOut", left_out));
+}
+
 void grpc_global_init(void)
 {
     pthread_mutex_lock(&global_mutex);
-    if (!global_ready)
+    if (!global_ready) {
+        gpr_set_log_function(take_core_log);
         grpc_init();
+    }
     global_ready = true;
     pthread_mutex_unlock(&global_mutex);
 }

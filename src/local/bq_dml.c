@@ -158,7 +158,7 @@ static const char *double_match_text(struct exec *exec, const struct sql_merge *
 
 /* ---- counting ---- */
 
-static int64_t first_count(duckdb_result *rows)
+int64_t dml_first_count(duckdb_result *rows)
 {
     duckdb_data_chunk chunk = duckdb_fetch_chunk(*rows);
     int64_t count = 0;
@@ -201,7 +201,7 @@ static bool count_of(struct exec *exec, const struct sql_statement *stmt, const 
     duckdb_result rows;
     if (!exec_text(exec, stmt, text, &rows, conflict, err))
         return false;
-    *ret = first_count(&rows);
+    *ret = dml_first_count(&rows);
     duckdb_destroy_result(&rows);
     return true;
 }
@@ -259,19 +259,38 @@ static bool make_source(struct exec *exec, const struct sql_statement *stmt, str
     return exec_text(exec, stmt, create, NULL, conflict, err) && exec_describe(exec, stmt, describe, ret_fields, err);
 }
 
+/* Partitions that the MERGE can modify at most: each source row one where its match stands and one where it goes. */
+static bool most_partitions(struct exec *exec, const struct sql_statement *stmt, int64_t *ret, bool *conflict,
+                            struct error *err)
+{
+    struct buf text = BUF_INIT;
+    bool all = false;
+    for (size_t i = 0; i < stmt->merge.when_count; i++)
+        all = all || stmt->merge.whens[i].kind == SQL_WHEN_NOT_MATCHED_BY_SOURCE;
+    *ret = INT64_MAX;
+    if (all)
+        return true;
+    buf_printf(&text, "SELECT 2 * count(*) FROM %s", SOURCE_TABLE);
+    return count_of(exec, stmt, keep(exec, &text), ret, conflict, err);
+}
+
 static bool attempt_merge(struct exec *exec, const struct sql_statement *stmt, struct engine_dml_stats *stats,
                           bool *conflict, struct error *err)
 {
     const struct sql_merge *merge = &stmt->merge;
     struct json_object *fields = NULL;
     struct buf text = BUF_INIT;
-    int64_t before, after, changed, inserts = -1;
+    int64_t before, after, changed, inserts = -1, most;
+    struct partition_watch watch;
     buf_printf(&text, "SELECT count(*) FROM %s", merge->target);
     const char *size = keep(exec, &text), *count_inserts = count_inserts_text(exec, merge, SOURCE_TABLE);
     bool ok = make_source(exec, stmt, &fields, conflict, err) && count_of(exec, stmt, size, &before, conflict, err);
     ok = ok && refuse_double_match(exec, stmt, double_match_text(exec, merge, SOURCE_TABLE), conflict, err);
     ok = ok && (!count_inserts || count_of(exec, stmt, count_inserts, &inserts, conflict, err));
+    ok = ok && most_partitions(exec, stmt, &most, conflict, err);
+    ok = ok && partitions_note(exec, stmt, most, &watch, conflict, err);
     ok = ok && count_of(exec, stmt, merge_statement(exec, merge, SOURCE_TABLE, fields), &changed, conflict, err);
+    ok = ok && partitions_check(exec, stmt, &watch, conflict, err);
     ok = ok && count_of(exec, stmt, size, &after, conflict, err);
     ok = ok && exec_text(exec, stmt, "DROP TABLE temp.main._merge_source", NULL, conflict, err);
     if (ok)
@@ -283,12 +302,13 @@ static bool attempt_merge(struct exec *exec, const struct sql_statement *stmt, s
 static bool attempt_plain(struct exec *exec, const struct sql_statement *stmt, struct engine_dml_stats *stats,
                           bool *conflict, struct error *err)
 {
-    duckdb_result rows;
+    struct partition_watch watch;
+    int64_t count, most = stmt->kind == SQL_TRUNCATE ? 0 : INT64_MAX; /* TRUNCATE is no DML to BigQuery's limits */
     if (!refuse_double_match(exec, stmt, stmt->double_match, conflict, err) ||
-        !exec_text(exec, stmt, stmt->text, &rows, conflict, err))
+        !partitions_note(exec, stmt, most, &watch, conflict, err) ||
+        !count_of(exec, stmt, stmt->text, &count, conflict, err) ||
+        !partitions_check(exec, stmt, &watch, conflict, err))
         return false;
-    int64_t count = first_count(&rows);
-    duckdb_destroy_result(&rows);
     if (stmt->kind == SQL_INSERT)
         stats->inserted = count;
     else if (stmt->kind == SQL_UPDATE)

@@ -55,6 +55,8 @@ struct engine *engine_open(const struct engine_options *options, struct error *e
     engine->folder = xstrdup(options->folder);
     engine->location = xstrdup(options->location ? options->location : "US");
     atomic_init(&engine->dml_duration_ms, options->dml_duration_ms);
+    atomic_init(&engine->max_job_partitions,
+                options->max_job_partitions > 0 ? options->max_job_partitions : ENGINE_MAX_JOB_PARTITIONS);
     pthread_mutex_init(&engine->dml.mutex, NULL);
     clock_cond_init(&engine->dml.cond);
     pthread_mutex_init(&engine->jobs.mutex, NULL);
@@ -87,6 +89,16 @@ void engine_close(struct engine *engine)
 const char *engine_location(const struct engine *engine)
 {
     return engine->location;
+}
+
+void engine_set_max_job_partitions(struct engine *engine, int64_t count)
+{
+    atomic_store(&engine->max_job_partitions, count);
+}
+
+int64_t engine_max_job_partitions(const struct engine *engine)
+{
+    return atomic_load(&engine->max_job_partitions);
 }
 
 void engine_set_dml_duration_ms(struct engine *engine, int64_t ms)

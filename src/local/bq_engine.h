@@ -22,18 +22,23 @@
 
 struct engine;
 
+enum { ENGINE_MAX_JOB_PARTITIONS = 4000 }; /* BigQuery's */
+
 struct engine_options {
     const char *folder;         /* made when missing; holds bigquery.duckdb and tmp/ (spill) */
     const char *location;       /* NULL = "US" */
     int64_t memory_limit_bytes; /* 0 = 4 GiB */
     int threads;                /* of DuckDB; 0 = 2 */
     int64_t dml_duration_ms;    /* how long an UPDATE, DELETE, MERGE or INSERT lasts at least; see engine_request */
+    int64_t max_job_partitions; /* that one such statement may modify; 0 = ENGINE_MAX_JOB_PARTITIONS */
 };
 
 struct engine *engine_open(const struct engine_options *options, struct error *err) MUST_CHECK;
 void engine_close(struct engine *engine); /* NULL is fine; all results and rows must be freed before */
 const char *engine_location(const struct engine *engine);
 void engine_set_dml_duration_ms(struct engine *engine, int64_t ms); /* for the admin route; jobs that start later */
+void engine_set_max_job_partitions(struct engine *engine, int64_t count); /* likewise */
+int64_t engine_max_job_partitions(const struct engine *engine);
 
 /* Housekeeping: drops tables whose expirationTime has passed and rows of expired partitions. Cheap when there is
  * nothing to do; call it every few seconds. (Expired tables are also hidden from every look-up at once.) */
@@ -79,7 +84,8 @@ bool engine_table_delete(struct engine *engine, const char *project, const char 
  * the statement runs and commits. Two jobs that change the same rows conflict: the later one is tried again from a new
  * snapshot (3 times), then fails "Could not serialize access to table P:D.T due to concurrent update". Insert-only
  * statements never conflict, so two concurrent MERGEs can both insert one key. Two mutating statements run per
- * table, 20 wait, more are refused (resourcesExceeded). */
+ * table, 20 wait, more are refused (resourcesExceeded). A statement that modifies more partitions than one job may
+ * fails as a whole (invalidQuery). */
 struct engine_request {
     const char *sql; /* one statement, or a script: statements separated by ';' */
     size_t sql_len;

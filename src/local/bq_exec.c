@@ -248,6 +248,26 @@ static void take_last(struct engine_result *script)
     last->row_count = 0;
 }
 
+/* BigQuery gives every failure in a script a place; what has none gets its statement's. */
+static void add_place(struct exec *exec, size_t offset, struct error *err)
+{
+    struct sql_token token;
+    struct error ignored = ERROR_INIT;
+    const struct error plain = *err;
+    int line, column;
+    if (err->class == ERROR_CANCELLED || strstr(err->message, " at ["))
+        return;
+    arena_clear(exec->arena);
+    do {
+        if (!sql_lex(exec->sql, offset, exec->arena, &token, &ignored))
+            return;
+        offset = token.end;
+    } while (token.kind == SQL_OP && slice_eq_str(token.text, ";"));
+    sql_position(exec->sql, token.offset, &line, &column);
+    error_set(err, plain.class, plain.code, "%s at [%d:%d]", plain.message, line, column);
+    err->status = plain.status;
+}
+
 static bool run_script(struct exec *exec, size_t count, struct engine_result **ret, struct error *err)
 {
     size_t offset = 0;
@@ -257,9 +277,12 @@ static bool run_script(struct exec *exec, size_t count, struct engine_result **r
     bool ok = true;
     script->is_script = true;
     for (size_t i = 0; ok && i < count; i++) {
+        size_t start = offset;
         ok = run_next(exec, &offset, &child, err);
         if (ok)
             add_child(script, child);
+        else
+            add_place(exec, start, err);
     }
     if (ok) {
         take_last(script);

@@ -23,7 +23,7 @@ struct engine {
     char *folder, *location;
     struct catalog catalog;
     bool catalog_is_open;
-    atomic_llong dml_duration_ms;
+    atomic_llong dml_duration_ms, max_job_partitions;
     struct {
         pthread_mutex_t mutex;
         pthread_cond_t cond;
@@ -83,7 +83,25 @@ bool exec_text(struct exec *exec, const struct sql_statement *stmt, const char *
 bool exec_describe(struct exec *exec, const struct sql_statement *stmt, const char *marked,
                    struct json_object **ret_fields, struct error *err) MUST_CHECK;
 bool dml_run(struct exec *exec, struct sql_statement *stmt, struct engine_result *result, struct error *err) MUST_CHECK;
+int64_t dml_first_count(duckdb_result *rows); /* of a result of one BIGINT */
 bool ddl_run(struct exec *exec, struct sql_statement *stmt, struct engine_result *result, struct error *err) MUST_CHECK;
+
+/* ---- bq_partitions.c ---- */
+/* A DML statement on a table with partitions: how many does it modify? Inside of its transaction. */
+struct partition_watch {
+    const char *digests; /* NULL: need not be asked */
+    int64_t limit;
+};
+/* Before it runs. `most`: it modifies so many at most. */
+bool partitions_note(struct exec *exec, const struct sql_statement *stmt, int64_t most, struct partition_watch *ret,
+                     bool *conflict, struct error *err) MUST_CHECK;
+/* After it has run: invalidQuery when it has modified too many. */
+bool partitions_check(struct exec *exec, const struct sql_statement *stmt, const struct partition_watch *watch,
+                      bool *conflict, struct error *err) MUST_CHECK;
+
+/* The same for a new table that a query has filled. */
+bool partitions_check_new(struct engine *engine, const struct engine_schema *table, duckdb_connection conn,
+                          struct error *err) MUST_CHECK;
 
 /* ---- bq_resource.c ---- */
 enum table_create { TABLE_CREATE_NEW, TABLE_CREATE_OR_REPLACE };

@@ -504,7 +504,7 @@ bool resource_create_table(struct engine *engine, const struct sql_name *name, s
     bool made = false;
     if (ok && query) {
         buf_printf(&sql, "; INSERT INTO main.t%" PRId64 " %s", id, query);
-        made = ok = duck_exec(conn, buf_cstr(&sql), err);
+        made = ok = duck_exec(conn, buf_cstr(&sql), err) && partitions_check_new(engine, schema, conn, err);
         buf_clear(&sql);
     }
     if (ok)

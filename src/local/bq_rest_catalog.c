@@ -196,6 +196,8 @@ static bool admin_get(struct rest_request *r, struct buf *out, struct error *err
     struct query_jobs_counts counts = query_jobs_counts(r->rest->jobs);
     struct json_object *settings = json_object_new_object();
     json_object_object_add(settings, "dmlDurationMs", json_object_new_int64(r->rest->dml_duration_ms));
+    json_object_object_add(settings, "maxJobPartitions",
+                           json_object_new_int64(engine_max_job_partitions(r->rest->engine)));
     json_object_object_add(settings, "jobsInserted", json_object_new_int64(counts.inserted));
     json_object_object_add(settings, "jobsSucceeded", json_object_new_int64(counts.succeeded));
     json_object_object_add(settings, "jobsFailed", json_object_new_int64(counts.failed));
@@ -206,11 +208,20 @@ static bool admin_get(struct rest_request *r, struct buf *out, struct error *err
 
 static bool admin_set(struct rest_request *r, struct buf *out, struct error *err)
 {
-    int64_t ms = json_int_at(r->body, "dmlDurationMs", -1);
-    if (ms < 0)
+    bool has_ms = json_at(r->body, "dmlDurationMs") != NULL, has_max = json_at(r->body, "maxJobPartitions") != NULL;
+    int64_t ms = json_int_at(r->body, "dmlDurationMs", -1), max = json_int_at(r->body, "maxJobPartitions", -1);
+    if (!has_ms && !has_max)
+        return rest_fail(err, "invalid", "a setting is needed: dmlDurationMs or maxJobPartitions");
+    if (has_ms && ms < 0)
         return rest_fail(err, "invalid", "dmlDurationMs must be a number of milliseconds >= 0");
-    r->rest->dml_duration_ms = ms;
-    engine_set_dml_duration_ms(r->rest->engine, ms);
+    if (has_max && max < 1)
+        return rest_fail(err, "invalid", "maxJobPartitions must be a number >= 1");
+    if (has_ms) {
+        r->rest->dml_duration_ms = ms;
+        engine_set_dml_duration_ms(r->rest->engine, ms);
+    }
+    if (has_max)
+        engine_set_max_job_partitions(r->rest->engine, max);
     return admin_get(r, out, err);
 }
 

@@ -1,9 +1,10 @@
 /* bq_server.h - the local BigQuery: REST v2 and the Storage Write API over one engine (bq_engine.h), on loopback.
  *
- *   REST   http://127.0.0.1:PORT/bigquery/v2/...  (also without "/bigquery/v2", as Google's Node client asks an
- * emulator) gRPC   google.cloud.bigquery.storage.v1.BigQueryWrite, plaintext admin  POST /_local/bigquery
- * {"dmlDurationMs":N}: how long each later DML statement lasts at least, on base/clock.h GET  /_local/bigquery:
- * settings and counters
+ *   REST   http://127.0.0.1:PORT/bigquery/v2/...  (also without "/bigquery/v2", as Google's Node client asks an emulator)
+ *   gRPC   google.cloud.bigquery.storage.v1.BigQueryWrite, plaintext
+ *   admin  POST /_local/bigquery {"dmlDurationMs":N}: how long each later DML statement lasts at least, on base/clock.h
+ *          POST /_local/bigquery {"maxJobPartitions":N}: how many partitions one may modify; 4000 as in BigQuery
+ *          GET  /_local/bigquery: settings and counters
  *
  * Tables, rows, jobs and what streams acknowledged survive kill -9; results of SELECT jobs do not. Any bearer token is
  * accepted. All functions are thread-safe but start and stop. */

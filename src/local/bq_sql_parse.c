@@ -267,6 +267,18 @@ size_t sql_map_source(const struct sql_map *map, long out_offset, size_t fallbac
 
 /* ---- entry points ---- */
 
+/* Scripts here are statements, one after the other; what steers a script is refused by name. */
+static bool refuse_scripting(struct sql_parser *p)
+{
+    static const char *const WORDS[] = {"DECLARE", "SET",  "BEGIN",   "IF",     "CASE",     "LOOP",    "WHILE",
+                                        "REPEAT",  "FOR",  "BREAK",   "LEAVE",  "CONTINUE", "ITERATE", "RETURN",
+                                        "RAISE",   "CALL", "EXECUTE", "COMMIT", "ROLLBACK"};
+    for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++)
+        if (parser_at_word(p, WORDS[i]))
+            return parser_fail(p, parser_peek(p, 0)->offset, "Scripting is not supported by this server: %s", WORDS[i]);
+    return true;
+}
+
 static bool parse_statement(struct sql_parser *p)
 {
     static const char *const DML[] = {"INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"};
@@ -278,7 +290,7 @@ static bool parse_statement(struct sql_parser *p)
         if (parser_at_word(p, DDL[i]))
             return parse_ddl(p);
     if (!parser_at_word(p, "SELECT") && !parser_at_word(p, "WITH") && !parser_at_op(p, "("))
-        return parser_unexpected(p);
+        return refuse_scripting(p) && parser_unexpected(p);
     p->stmt->kind = SQL_SELECT;
     p->stmt->text = parse_query(p);
     return p->stmt->text != NULL;

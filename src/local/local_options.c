@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "st_time.h"
+
 enum kind { KIND_TEXT, KIND_NUMBER, KIND_TENANT };
 
 struct row {
@@ -41,6 +43,8 @@ static const struct row rows[] = {
     {"--visibility-lag-ms", "N", KIND_NUMBER, AT(lag_ms), 0, 3600000, "until an edit shows in lists (default: 0)"},
     {"--base-time", "SECONDS", KIND_NUMBER, AT(base_time_s), 1, 4102444800,
      "Unix time at which generated history ends (default: the first start with this folder)"},
+    {"--history-years", "N", KIND_NUMBER, AT(history_years), 1, ST_MAX_HISTORY_YEARS,
+     "years of generated history (default: the folder's, else 5)"},
     {"--only", "LIST", KIND_TEXT, AT(only), 0, 0, "some of pubsub,bigquery,servicetitan (default: all)"},
     {"--env-file", "FILE", KIND_TEXT, AT(env_file), 0, 0,
      "write the printed settings there too, at once, when all is ready"},

@@ -62,6 +62,7 @@ static bool start_servicetitan(struct local_stack *stack, struct error *err)
         .tenant_count = o->tenant_count,
         .data_dir = folder,
         .base_time_us = o->base_time_s * 1000000,
+        .history_years = o->history_years,
         .rate_per_second = (double)o->rate,
         .latency_ms = o->latency_ms,
         .visibility_lag_ms = o->lag_ms,

@@ -13,10 +13,11 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/timestamp.h"
+#include "st_time.h"
 
 enum { MAX_FILE_BYTES = 4096 };
 #define SECOND_US 1000000LL
-#define EARLIEST_US (631152000 * SECOND_US) /* 1990: five years of history must lie after 1970 */
+#define EARLIEST_US (662688000 * SECOND_US) /* 1991: all years of history must lie after 1970 */
 
 /* What was given must agree with the folder; what was not is taken from it. */
 static bool agree(int64_t *given, int64_t stored, const char *option, const char *dir, struct error *err)
@@ -36,13 +37,16 @@ static bool read_file(struct st_server_options *options, const char *path, struc
     if (root == NULL)
         return false;
     int64_t base_us = 0, seed = json_int_at(root, "seed", 0), jobs = json_int_at(root, "jobs", 0);
-    bool ok = timestamp_parse(slice_str(json_text_at(root, "baseTime", "")), &base_us, NULL) && seed > 0 && jobs > 0;
+    int64_t years = json_int_at(root, "historyYears", ST_HISTORY_YEARS);
+    bool ok = timestamp_parse(slice_str(json_text_at(root, "baseTime", "")), &base_us, NULL) && seed > 0 && jobs > 0 &&
+              years >= 1 && years <= ST_MAX_HISTORY_YEARS;
     json_object_put(root);
     if (!ok)
         return error_set(err, ERROR_PERMANENT, "data", "cannot use \"%s\": it needs baseTime, seed and jobs", path);
     int64_t given_seed = (int64_t)options->seed, base_s = options->base_time_us / SECOND_US;
     if (!agree(&given_seed, seed, "seed", options->data_dir, err) ||
         !agree(&options->jobs, jobs, "jobs", options->data_dir, err) ||
+        !agree(&options->history_years, years, "history years", options->data_dir, err) ||
         !agree(&base_s, base_us / SECOND_US, "base time", options->data_dir, err))
         return false;
     options->seed = (uint64_t)seed;
@@ -55,8 +59,9 @@ static bool write_file(const struct st_server_options *options, const char *path
     char text[TIMESTAMP_TEXT_SIZE];
     char *temporary = xasprintf("%s.new", path);
     FILE *file = fopen(temporary, "w");
-    bool ok = file && fprintf(file, "{\"baseTime\":\"%s\",\"seed\":%lld,\"jobs\":%lld}\n", timestamp_text(text, us, 0),
-                              (long long)options->seed, (long long)options->jobs) > 0;
+    bool ok = file && fprintf(file, "{\"baseTime\":\"%s\",\"seed\":%lld,\"jobs\":%lld,\"historyYears\":%lld}\n",
+                              timestamp_text(text, us, 0), (long long)options->seed, (long long)options->jobs,
+                              (long long)options->history_years) > 0;
     if (file && fclose(file) != 0)
         ok = false;
     if (!ok || rename(temporary, path) != 0)
@@ -69,6 +74,7 @@ static void take_defaults(struct st_server_options *options)
 {
     options->seed = options->seed ? options->seed : 1;
     options->jobs = options->jobs > 0 ? options->jobs : ST_SERVER_DEFAULT_JOBS;
+    options->history_years = options->history_years > 0 ? options->history_years : ST_HISTORY_YEARS;
     options->base_time_us = options->base_time_us ? options->base_time_us : clock_wall_us();
     options->base_time_us -= options->base_time_us % SECOND_US;
 }

@@ -339,6 +339,10 @@ static bool check_options(const struct st_server_options *options, const struct 
     if (options->jobs < 0 || options->jobs > ST_MAX_JOBS)
         return error_set(err, ERROR_PERMANENT, "config_value", "cannot simulate %lld jobs: 1 to %lld are allowed",
                          (long long)options->jobs, ST_MAX_JOBS);
+    if (options->history_years < 0 || options->history_years > ST_MAX_HISTORY_YEARS)
+        return error_set(err, ERROR_PERMANENT, "config_value",
+                         "cannot simulate %lld years of history: 1 to %d are allowed",
+                         (long long)options->history_years, ST_MAX_HISTORY_YEARS);
     for (size_t i = 0; i < count; i++)
         if (tenants[i].tenant <= 0 || tenants[i].jobs < 0 || tenants[i].jobs > ST_MAX_JOBS)
             return error_set(err, ERROR_PERMANENT, "config_value", "cannot simulate tenant %lld with %lld jobs",
@@ -371,7 +375,7 @@ struct st_server *st_server_start(const struct st_server_options *wanted, struct
     struct st_server *server = xcalloc(1, sizeof *server);
     pthread_mutex_init(&server->lock, NULL);
     server->seed = options->seed;
-    server->timeline = st_timeline_new(options->base_time_us * 10);
+    server->timeline = st_timeline_new(options->base_time_us * 10, options->history_years);
     server->sites = xcalloc(count, sizeof *server->sites);
     for (size_t i = 0; i < count; i++)
         make_site(server, options, &tenants[i]);

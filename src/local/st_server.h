@@ -9,7 +9,7 @@
  *
  * The records of a company are computed from its seed, never held: memory grows with edits only, and the totals of any
  * window are exact at any size. Two servers with the same seed, sizes and base time serve the same bytes until edits
- * are made. All history lies in the five years before the base time; edits are made at the server's present. All
+ * are made. All generated history lies in the (five) years before the base time; edits are made at the server's present. All
  * functions are thread-safe. */
 #ifndef ST_LOCAL_ST_SERVER_H
 #define ST_LOCAL_ST_SERVER_H
@@ -35,6 +35,7 @@ struct st_server_options {
     size_t tenant_count;
     const char *data_dir;      /* the base time and the edits live here over restarts; NULL = neither is kept */
     int64_t base_time_us;      /* end of generated history; 0 = the one in data_dir, else the start of the server */
+    int64_t history_years;     /* of generated history; 0 = the folder's, else 5; at most ST_MAX_HISTORY_YEARS */
     int64_t clock_skew_ms;     /* server's clock minus ours (settable) */
     double rate_per_second;    /* per tenant; 0 = 60 (settable) */
     int64_t latency_ms;        /* before each API reply (settable) */

@@ -358,6 +358,6 @@ void st_series_init(struct st_series *series, const struct st_series_options *op
     series->blocks = (options->count + series->block - 1) / series->block;
     for (int class = 0; class < ST_CLASSES; class ++) {
         int64_t hours = max64(options->classes[class].shift_hours, 0);
-        series->shift[class] = hours * series->blocks / ST_HISTORY_HOURS;
+        series->shift[class] = hours * series->blocks / st_timeline_hours(options->timeline);
     }
 }

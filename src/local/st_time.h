@@ -24,8 +24,8 @@
 #define ST_FOREVER INT64_MAX
 
 enum {
-    ST_HISTORY_WEEKS = 261, /* five years */
-    ST_HISTORY_HOURS = ST_HISTORY_WEEKS * 168,
+    ST_HISTORY_YEARS = 5, /* when nobody says otherwise */
+    ST_MAX_HISTORY_YEARS = 20,
     ST_CLASSES = 10,
     ST_CLASS_GROUP = 64, /* records (or pairs) that are dealt into classes together */
     ST_MAX_BLOCK = 256,  /* records of one block at most */
@@ -55,10 +55,11 @@ static inline bool st_random_percent(struct st_random *r, uint32_t percent)
 
 /* The shape of history, shared by all entities and tenants of a server. */
 struct st_timeline;
-struct st_timeline *st_timeline_new(int64_t end_ticks);
+struct st_timeline *st_timeline_new(int64_t end_ticks, int64_t years); /* 1 .. ST_MAX_HISTORY_YEARS, in whole weeks */
 void st_timeline_free(struct st_timeline *timeline);
 int64_t st_timeline_start(const struct st_timeline *timeline);
 int64_t st_timeline_end(const struct st_timeline *timeline);
+int64_t st_timeline_hours(const struct st_timeline *timeline);
 uint64_t st_timeline_weight(const struct st_timeline *timeline);             /* of all of history */
 int64_t st_timeline_at(const struct st_timeline *timeline, uint64_t weight); /* instant by which so much has passed */
 

@@ -9,8 +9,8 @@
 #include "base/buf.h"
 
 enum {
-    WEIGHT_UNIT = 65536, /* keeps the weight of an hour below 2^27, so that a share of it times the ticks of an hour
-                            fits 63 bits */
+    WEIGHT_UNIT = 65536, /* keeps the weight of an hour below 2^28, also after twenty years of growth, so that it times
+                            the ticks of an hour fits 63 bits */
     GROWTH_PER_WEEK = 4, /* of 1000 */
     LOCAL_OFFSET_HOURS = 8,
     GUIDE_BITS = 14,
@@ -18,10 +18,11 @@ enum {
 
 struct st_timeline {
     int64_t start, end;
+    int hours;
     uint64_t total;
     int guide_shift;
     uint32_t guide[(1 << GUIDE_BITS) + 1]; /* hour to start the search from, by the upper bits of the weight */
-    uint64_t before[ST_HISTORY_HOURS + 1]; /* weight of all earlier hours */
+    uint64_t before[];                     /* weight of all earlier hours; hours + 1 */
 };
 
 static const uint8_t HOUR_OF_DAY[24] = {1,  1,  1,  1,  1,  2,  8,  30, 46, 50, 48, 44,
@@ -46,20 +47,28 @@ static void build_guide(struct st_timeline *timeline)
         timeline->guide_shift++;
     uint32_t hour = 0;
     for (uint64_t i = 0; i <= (1u << GUIDE_BITS); i++) {
-        while (hour + 1 < ST_HISTORY_HOURS && timeline->before[hour + 1] <= i << timeline->guide_shift)
+        while (hour + 1 < (uint32_t)timeline->hours && timeline->before[hour + 1] <= i << timeline->guide_shift)
             hour++;
         timeline->guide[i] = hour;
     }
 }
 
-struct st_timeline *st_timeline_new(int64_t end_ticks)
+/* Five years are 261 weeks. */
+static int hours_of(int64_t years)
 {
-    struct st_timeline *timeline = xcalloc(1, sizeof *timeline);
+    return (int)((years * 1461 + 27) / 28) * 168;
+}
+
+struct st_timeline *st_timeline_new(int64_t end_ticks, int64_t years)
+{
+    int hours = hours_of(years);
+    struct st_timeline *timeline = xcalloc(1, sizeof *timeline + ((size_t)hours + 1) * sizeof timeline->before[0]);
+    timeline->hours = hours;
     timeline->end = end_ticks - end_ticks % ST_TICKS_PER_SECOND;
-    timeline->start = timeline->end - (int64_t)ST_HISTORY_HOURS * ST_TICKS_PER_HOUR;
-    for (int hour = 0; hour < ST_HISTORY_HOURS; hour++)
+    timeline->start = timeline->end - hours * ST_TICKS_PER_HOUR;
+    for (int hour = 0; hour < hours; hour++)
         timeline->before[hour + 1] = timeline->before[hour] + hour_weight(timeline->start, hour);
-    timeline->total = timeline->before[ST_HISTORY_HOURS];
+    timeline->total = timeline->before[hours];
     build_guide(timeline);
     return timeline;
 }
@@ -77,6 +86,11 @@ int64_t st_timeline_start(const struct st_timeline *timeline)
 int64_t st_timeline_end(const struct st_timeline *timeline)
 {
     return timeline->end;
+}
+
+int64_t st_timeline_hours(const struct st_timeline *timeline)
+{
+    return timeline->hours;
 }
 
 uint64_t st_timeline_weight(const struct st_timeline *timeline)

@@ -23,15 +23,39 @@ static void tell_made(const struct teller *teller, const char *kind, const char 
     teller->tell(teller->user, object, created ? "created" : "exists");
 }
 
-static bool make_topics(struct services *v, const struct teller *teller, struct error *err)
+void operate_queues(const struct settings *s, struct operate_queue ret[OPERATE_QUEUES])
 {
-    const struct settings *s = v->settings;
-    const char *const topics[] = {s->pubsub_topic, s->pubsub_backfill_topic, s->pubsub_dead_letter_topic};
-    for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
+    const struct pubsub_subscription_options live = {
+        .topic = s->pubsub_topic,
+        .ack_deadline_s = ACK_DEADLINE_S,
+        .min_backoff_s = MIN_BACKOFF_S,
+        .max_backoff_s = MAX_BACKOFF_S,
+        .dead_letter_topic = s->pubsub_dead_letter_topic,
+        .max_delivery_attempts = MAX_DELIVERY_ATTEMPTS,
+        .never_expires = true,
+    };
+    struct pubsub_subscription_options backfill = live;
+    const struct pubsub_subscription_options dead = {
+        .topic = s->pubsub_dead_letter_topic,
+        .ack_deadline_s = ACK_DEADLINE_S, /* no backoff: what an operator has looked at is there again at once */
+        .never_expires = true,
+        .retention_s = DEAD_LETTER_RETENTION_S,
+    };
+    backfill.topic = s->pubsub_backfill_topic;
+    ret[0] = (struct operate_queue){"live", s->pubsub_subscription, live};
+    ret[1] = (struct operate_queue){"backfill", s->pubsub_backfill_subscription, backfill};
+    ret[2] = (struct operate_queue){"dead_letter", s->pubsub_dead_letter_subscription, dead};
+}
+
+static bool make_topics(struct services *v, const struct teller *teller, const struct operate_queue *queues,
+                        struct error *err)
+{
+    for (size_t i = 0; i < OPERATE_QUEUES; i++) {
+        const char *topic = queues[i].policy.topic;
         bool created;
-        if (!pubsub_ensure_topic(v->pubsub, topics[i], &created, err))
-            return error_prefix(err, "topic '%s'", topics[i]);
-        tell_made(teller, "topic", topics[i], created);
+        if (!pubsub_ensure_topic(v->pubsub, topic, &created, err))
+            return error_prefix(err, "topic '%s'", topic);
+        tell_made(teller, "topic", topic, created);
     }
     return true;
 }
@@ -54,31 +78,13 @@ static bool make_subscription(struct services *v, const struct teller *teller, c
     return true;
 }
 
-static bool make_subscriptions(struct services *v, const struct teller *teller, struct error *err)
+static bool make_subscriptions(struct services *v, const struct teller *teller, const struct operate_queue *queues,
+                               struct error *err)
 {
-    const struct settings *s = v->settings;
-    struct pubsub_subscription_options lane = {
-        .topic = s->pubsub_topic,
-        .ack_deadline_s = ACK_DEADLINE_S,
-        .min_backoff_s = MIN_BACKOFF_S,
-        .max_backoff_s = MAX_BACKOFF_S,
-        .dead_letter_topic = s->pubsub_dead_letter_topic,
-        .max_delivery_attempts = MAX_DELIVERY_ATTEMPTS,
-        .never_expires = true,
-    };
-    struct pubsub_subscription_options backfill = lane;
-    const struct pubsub_subscription_options dead = {
-        .topic = s->pubsub_dead_letter_topic,
-        .ack_deadline_s = ACK_DEADLINE_S,
-        .min_backoff_s = MIN_BACKOFF_S,
-        .max_backoff_s = MAX_BACKOFF_S,
-        .never_expires = true,
-        .retention_s = DEAD_LETTER_RETENTION_S,
-    };
-    backfill.topic = s->pubsub_backfill_topic;
-    return make_subscription(v, teller, s->pubsub_subscription, &lane, err) &&
-           make_subscription(v, teller, s->pubsub_backfill_subscription, &backfill, err) &&
-           make_subscription(v, teller, s->pubsub_dead_letter_subscription, &dead, err);
+    bool ok = true;
+    for (size_t i = 0; ok && i < OPERATE_QUEUES; i++)
+        ok = make_subscription(v, teller, queues[i].subscription, &queues[i].policy, err);
+    return ok;
 }
 
 static void tell_warehouse(void *user, const char *object, bool created)
@@ -90,6 +96,8 @@ static void tell_warehouse(void *user, const char *object, bool created)
 bool operate_init(struct services *v, operate_tell_fn *tell, void *user, struct cancel *cancel, struct error *err)
 {
     struct teller teller = {tell, user};
-    return warehouse_init(&v->warehouse, tell_warehouse, &teller, cancel, err) && make_topics(v, &teller, err) &&
-           make_subscriptions(v, &teller, err);
+    struct operate_queue queues[OPERATE_QUEUES];
+    operate_queues(v->settings, queues);
+    return warehouse_init(&v->warehouse, tell_warehouse, &teller, cancel, err) &&
+           make_topics(v, &teller, queues, err) && make_subscriptions(v, &teller, queues, err);
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "operate/task_watch.h"
 
 /* %s: project.dataset of the logs. Tenant 0 and entity '' mean all of them. */
@@ -37,7 +38,11 @@ static bool run_query(struct services *v, const char *sql, int64_t tenant, const
         {.name = "tenant", .type = BQ_PARAM_INT64, .number = tenant},
         {.name = "entity", .type = BQ_PARAM_STRING, .string = entity ? entity : ""},
     };
-    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2};
+    char tenant_text[METRIC_NUMBER_SIZE];
+    const struct bq_label labels[] = {{"st_step", "status"},
+                                      {"st_entity", entity ? entity : "all"},
+                                      {"st_tenant", tenant ? metric_number(tenant_text, tenant) : "all"}};
+    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     return bq_query_run(v->bigquery, &query, ret, cancel, err);
 }
 

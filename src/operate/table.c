@@ -143,3 +143,23 @@ void table_json(struct buf *out, const struct bq_result *r)
     }
     buf_append_str(out, "\n]\n");
 }
+
+void table_begin(struct bq_result *ret, const struct table_column *columns, size_t count)
+{
+    *ret = (struct bq_result){.column_count = count};
+    ret->columns = xcalloc(count, sizeof *ret->columns);
+    ret->types = xcalloc(count, sizeof *ret->types);
+    for (size_t i = 0; i < count; i++) {
+        ret->columns[i] = xstrdup(columns[i].name);
+        ret->types[i] = xstrdup(columns[i].type);
+    }
+}
+
+void table_add_row(struct bq_result *table, const char *const *cells)
+{
+    table->cells = xrealloc(table->cells, (table->row_count + 1) * sizeof *table->cells);
+    char **row = xcalloc(table->column_count, sizeof *row);
+    for (size_t i = 0; i < table->column_count; i++)
+        row[i] = cells[i] ? xstrdup(cells[i]) : NULL;
+    table->cells[table->row_count++] = row;
+}

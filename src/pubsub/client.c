@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
 #include "net/backoff.h"
 #include "pubsub_internal.h"
 
@@ -71,6 +73,14 @@ static int64_t next_wait_ms(struct backoff *backoff, const struct error *err, in
     return wait_ms >= 0 && clock_mono_ms() + wait_ms < until_ms ? wait_ms : -1;
 }
 
+static void note_retry(int64_t wait_ms, int attempt, const struct error *err)
+{
+    static const struct log_context context = {.context = "v2-ingestor:pubsub"};
+    static struct log_limit limit;
+    metrics_add(METRIC_RETRIES, 1, METRIC_LABELS("pubsub"));
+    log_retry(&context, &limit, wait_ms, attempt, err);
+}
+
 bool pubsub_call(struct pubsub_client *client, const struct pubsub_call *call, ProtobufCMessage **ret,
                  struct error *err)
 {
@@ -90,6 +100,7 @@ bool pubsub_call(struct pubsub_client *client, const struct pubsub_call *call, P
         int64_t wait_ms = next_wait_ms(&backoff, &why, until_ms);
         if (wait_ms < 0)
             break;
+        note_retry(wait_ms, backoff.retries, &why);
         if (!cancel_sleep_ms(call->cancel, wait_ms) && !cancel_check(call->cancel, &why))
             break;
     }

@@ -73,27 +73,31 @@ static struct delivery *make(const wire_received *received, int lane)
     return d;
 }
 
+struct delivery *delivery_list(wire_received *const *received, size_t count, int lane, size_t *ret_count)
+{
+    struct delivery *first = NULL, **last = &first;
+    *ret_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!received[i]->message || !*received[i]->ack_id)
+            continue;
+        *last = make(received[i], lane);
+        last = &(*last)->next;
+        ++*ret_count;
+    }
+    return first;
+}
+
 bool delivery_parse(struct slice response, int lane, struct delivery **ret, size_t *ret_count, struct error *err)
 {
-    size_t left = DELIVERY_MAX_UNPACKED_BYTES, count = 0;
+    size_t left = DELIVERY_MAX_UNPACKED_BYTES;
     ProtobufCAllocator bounded = {bounded_alloc, bounded_free, &left};
-    struct delivery *first = NULL, **last = &first;
     wire_response *wire = google__pubsub__v1__streaming_pull_response__unpack(
         &bounded, response.len, (const uint8_t *)(response.ptr ? response.ptr : ""));
     if (!wire)
         return error_set(err, ERROR_RETRY, "pubsub_reply",
                          "could not read a message of the stream: it is no StreamingPullResponse");
-    for (size_t i = 0; i < wire->n_received_messages; i++) {
-        const wire_received *received = wire->received_messages[i];
-        if (!received->message || !*received->ack_id)
-            continue;
-        *last = make(received, lane);
-        last = &(*last)->next;
-        count++;
-    }
+    *ret = delivery_list(wire->received_messages, wire->n_received_messages, lane, ret_count);
     google__pubsub__v1__streaming_pull_response__free_unpacked(wire, &bounded);
-    *ret = first;
-    *ret_count = count;
     return true;
 }
 

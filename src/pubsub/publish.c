@@ -4,6 +4,7 @@
  * under way at a time, in order; what is in for certain is counted, so that a caller can go on from there. */
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "pubsub.pb-c.h"
 #include "pubsub_internal.h"
 
@@ -160,6 +161,8 @@ bool pubsub_publish(struct pubsub_client *client, const char *topic, const struc
         err->effect = EFFECT_MAYBE;
     if (ret_published)
         *ret_published = done;
+    if (done > 0)
+        metrics_add(METRIC_MESSAGES_PUBLISHED, (int64_t)done, METRIC_LABELS(topic));
     free(publisher.topic);
     return ok;
 }

@@ -350,6 +350,14 @@ bool pubsub_subscriber_failed(struct pubsub_subscriber *sub, struct error *err)
     return failed;
 }
 
+bool pubsub_subscriber_is_open(struct pubsub_subscriber *sub)
+{
+    pthread_mutex_lock(&sub->mutex);
+    bool open = sub->shared.confirmed && !sub->shared.failed && !sub->shared.stopping;
+    pthread_mutex_unlock(&sub->mutex);
+    return open;
+}
+
 int64_t pubsub_subscriber_idle_ms(struct pubsub_subscriber *sub)
 {
     pthread_mutex_lock(&sub->mutex);

@@ -5,10 +5,9 @@
  * bookkeeping columns behind them are ours and stand here. Immutable after registry_load; any thread may read. */
 #include "record/registry.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "dedupe.h"
 #include "registry_load.h"
 #include "tokenizer.h"
@@ -322,25 +321,6 @@ static bool load_entities(struct load *load, struct registry *registry, struct j
     return true;
 }
 
-static bool read_file(const char *path, struct buf *out, struct error *err)
-{
-    char piece[16384];
-    size_t n;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return error_errno(err, errno, "cannot open '%s'", path);
-    while (out->len <= REGISTRY_MAX_BYTES && (n = fread(piece, 1, sizeof piece, file)) > 0)
-        buf_append(out, piece, n);
-    bool failed = ferror(file);
-    int problem = errno;
-    fclose(file);
-    if (failed)
-        return error_errno(err, problem, "cannot read '%s'", path);
-    if (out->len > REGISTRY_MAX_BYTES)
-        return error_set(err, ERROR_PERMANENT, "registry", "'%s' is larger than %d bytes", path, REGISTRY_MAX_BYTES);
-    return true;
-}
-
 /* json-c silently takes the last of two members of one name; here that would hide an entity. */
 static bool check_member_twins(struct slice text, const char *path, struct error *err)
 {
@@ -369,7 +349,7 @@ static struct json_object *load_root(const char *path, struct error *err)
 {
     struct buf text = BUF_INIT;
     struct json_object *root = NULL;
-    if (read_file(path, &text, err))
+    if (file_read(path, REGISTRY_MAX_BYTES, &text, err))
         root = json_parse(buf_slice(&text), path, err);
     if (root && !check_member_twins(buf_slice(&text), path, err)) {
         json_object_put(root);

@@ -3,12 +3,12 @@
  * list.c builds list requests on this, token.c keeps the token, endpoints.c the page sizes. Any thread. */
 #include "tenant.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 enum {
     BREAKER_THRESHOLD = 5,
@@ -216,6 +216,34 @@ static void tell_breaker(struct breaker *breaker, bool replied, int status, enum
         breaker_leave(breaker, replied && status < 500);
 }
 
+void st_count_metric(const struct st_tenant *tenant, enum metric metric, int64_t amount)
+{
+    char id[METRIC_NUMBER_SIZE];
+    metrics_add(metric, amount, METRIC_LABELS(metric_number(id, tenant->id)));
+}
+
+double st_tenant_rate(struct st_tenant *tenant)
+{
+    return limiter_rate(tenant->limiter);
+}
+
+/* status 0: no (whole) reply came. */
+static void count_exchange(const struct st_tenant *tenant, const char *endpoint, int status,
+                           const struct http_response *response)
+{
+    char id[METRIC_NUMBER_SIZE], code[METRIC_NUMBER_SIZE] = "error";
+    metric_number(id, tenant->id);
+    if (status > 0)
+        metric_number(code, status);
+    const struct metric_update updates[] = {
+        {METRIC_ST_REQUESTS, 1, METRIC_LABELS(id, endpoint, code)},
+        {METRIC_ST_BYTES, response->body_bytes, METRIC_LABELS(id)},
+    };
+    metrics_add_all(updates, sizeof updates / sizeof updates[0]);
+    if (status > 0)
+        metrics_observe(METRIC_ST_REQUEST_DURATION, response->elapsed_ms, METRIC_LABELS(endpoint));
+}
+
 bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, const struct http_request *request,
                  struct http_response *response, struct error *err)
 {
@@ -228,6 +256,8 @@ bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, const struct
     tell_breaker(breaker, replied, response->status, local.class);
     atomic_fetch_add(&tenant->counters.requests, 1);
     atomic_fetch_add(&tenant->counters.bytes, response->body_bytes);
+    count_exchange(tenant, breaker == tenant->auth_breaker ? "token" : "list", replied ? response->status : 0,
+                   response);
     st_clock_note(tenant, response);
     if (!replied && err)
         *err = local;
@@ -237,13 +267,14 @@ bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, const struct
 bool st_retry_wait(struct st_tenant *tenant, struct backoff *backoff, const char *entity, struct cancel *cancel,
                    struct error *err)
 {
+    static struct log_limit limit;
     struct log_context context = {.context = "v2-ingestor:servicetitan", .entity = entity, .tenant = tenant->id};
     int64_t wait_ms = err->wait_ms > MAX_PATIENCE_MS ? -1 : backoff_next_ms(backoff, err->wait_ms);
     if (wait_ms < 0)
         return false;
-    char next[64];
-    snprintf(next, sizeof next, "ServiceTitan request failed, retrying in %lld ms", (long long)wait_ms);
-    log_warn(&context, LOG_MSG(next), LOG_INT("attempt", backoff->retries), LOG_ERR(err));
+    log_retry(&context, &limit, wait_ms, backoff->retries, err);
     atomic_fetch_add(&tenant->counters.retries, 1);
+    st_count_metric(tenant, METRIC_ST_RETRIES, 1);
+    metrics_add(METRIC_RETRIES, 1, METRIC_LABELS("servicetitan"));
     return cancel_sleep_ms(cancel, wait_ms) || cancel_check(cancel, err);
 }

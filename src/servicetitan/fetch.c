@@ -11,6 +11,7 @@
 
 #include <xxhash.h>
 
+#include "base/log.h"
 #include "base/timestamp.h"
 #include "record/encoder.h"
 
@@ -181,8 +182,21 @@ void reader_drop_fetch(struct reader *reader)
         return; /* it is thrown away: nothing to fail */
 }
 
+static void tell_window(const struct reader *reader)
+{
+    static const struct log_context context = {.context = "v2-ingestor:servicetitan"};
+    const struct st_window *window = &reader->window;
+    char from[TIMESTAMP_TEXT_SIZE], to[TIMESTAMP_TEXT_SIZE];
+    log_debug(&context, LOG_MSG("Window read"),
+              LOG_STR("column", window->column == ST_CREATED_ON ? "createdOn" : "modifiedOn"),
+              LOG_STR("from", window->has_from ? timestamp_text(from, window->from_us, 3) : NULL),
+              LOG_STR("to", window->has_to ? timestamp_text(to, window->to_us, 3) : NULL),
+              LOG_INT("pageSize", reader->asked_page_size), LOG_INT("records", reader->handed_out));
+}
+
 void reader_count_accepted(struct reader *reader)
 {
+    tell_window(reader);
     struct st_reading *reading = reader->reading;
     int64_t records = atomic_fetch_add(&reading->counters.records, reader->handed_out) + reader->handed_out;
     atomic_fetch_add(&reading->counters.windows, 1);

@@ -136,6 +136,7 @@ static bool judge(struct attempt *attempt, const struct http_response *response,
         if (response->status == 429) {
             limiter_throttled(attempt->tenant->limiter);
             atomic_fetch_add(&attempt->tenant->counters.throttled, 1);
+            st_count_metric(attempt->tenant, METRIC_ST_THROTTLED, 1);
         }
         snprintf(what, sizeof what, "list %s of tenant %lld", attempt->request->entity->name,
                  (long long)attempt->tenant->id);
@@ -156,6 +157,7 @@ static bool wait_turn(struct attempt *attempt, struct error *err)
     int64_t waited_ms = 0;
     bool ok = limiter_take(attempt->tenant->limiter, attempt->cancel, &waited_ms, err);
     atomic_fetch_add(&attempt->tenant->counters.limiter_wait_ms, waited_ms);
+    st_count_metric(attempt->tenant, METRIC_ST_LIMITER_WAIT, waited_ms);
     return ok;
 }
 

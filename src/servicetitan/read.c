@@ -110,6 +110,7 @@ static void *reader_main(void *user)
     struct st_reading *reading = user;
     struct reader reader;
     struct span span;
+    log_scope_set(reading->scope);
     reader_init(&reader, reading);
     while (work_take(&reading->work, &span)) {
         struct error err = ERROR_INIT;
@@ -329,7 +330,7 @@ static bool check_request(const struct st_read_request *request, struct error *e
 bool st_read(struct st_tenant *tenant, const struct st_read_request *request, const struct st_sink *sink,
              struct st_read_result *ret, struct cancel *cancel, struct error *err)
 {
-    struct st_reading reading = {.tenant = tenant, .request = request, .sink = sink};
+    struct st_reading reading = {.tenant = tenant, .request = request, .sink = sink, .scope = log_scope()};
     reading.column = request->whole ? ST_CREATED_ON : request->range.column;
     struct error local = ERROR_INIT;
     if (!check_request(request, err))

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/log.h"
 #include "tenant.h"
 #include "work.h"
 
@@ -12,7 +13,8 @@ struct st_reading {
     const struct st_read_request *request;
     const struct st_sink *sink;
     enum st_column column;
-    struct cancel *cancel; /* our own, child of the caller's: the first failure of a reader ends all */
+    const struct log_context *scope; /* of the thread that reads; its reader threads work for the same run */
+    struct cancel *cancel;           /* our own, child of the caller's: the first failure of a reader ends all */
     struct {
         atomic_llong records, windows, requests, splits, refetches;
     } counters;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/metrics.h"
 #include "net/limiter.h"
 #include "servicetitan/client.h"
 
@@ -80,6 +81,8 @@ bool st_retry_wait(struct st_tenant *tenant, struct backoff *backoff, const char
                    struct error *err) MUST_CHECK;
 /* Overwrites our secrets (and the given token, may be NULL) in a message that quotes what the server said. */
 void st_scrub(const struct st_tenant *tenant, const struct secret *token, struct error *err);
+/* Adds to a metric whose only label is the tenant. */
+void st_count_metric(const struct st_tenant *tenant, enum metric metric, int64_t amount);
 /* One HTTP exchange with breaker and counters. */
 bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, const struct http_request *request,
                  struct http_response *response, struct error *err) MUST_CHECK;

@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "verdict.h"
 
 static struct event_run run_event(struct run *run, const char *status)
@@ -18,7 +19,7 @@ static struct event_run run_event(struct run *run, const char *status)
         .start_us = run->started_us,
         .frame_to_us = run->frame_to_us,
         .watermark_us = run->watermark_us,
-        .records_fetched = run->stage.rows + run->stage.quarantined,
+        .records_fetched = run->stage.fetched,
         .records_inserted = run->stage.rows,
         .records_quarantined = run->stage.quarantined,
         .rows_changed = run->merged.rows_changed,
@@ -65,6 +66,7 @@ static bool commit_drift(struct run *run, struct error *err)
         };
         log_warn(&run->log, LOG_MSG("Schema drift; the value is kept in _extra"), LOG_STR("field", drift->field),
                  LOG_STR("kind", event.kind), LOG_INT("records", drift->count));
+        metrics_add(METRIC_DRIFT_RECORDS, drift->count, METRIC_LABELS(run->entity->name, event.kind));
         if (!events_drift(run->env->services->events, &event, run->cancel, err))
             return error_prefix(err, "writing schema drift");
     }
@@ -102,11 +104,14 @@ bool commit_success(struct run *run, struct error *err)
     event.verdict = verdict_name(VERDICT_DONE);
     if (!events_run(run->env->services->events, &event, run->cancel, err))
         return error_prefix(err, "writing the run log");
+    int64_t duration_ms = clock_mono_ms() - run->started_mono_ms;
+    metrics_add(METRIC_ROWS_CHANGED, event.rows_changed, METRIC_LABELS(run->entity->name));
+    metrics_observe(METRIC_RUN_DURATION, duration_ms, METRIC_LABELS(run->entity->name, run->log.mode));
     log_info(&run->log, LOG_MSG("Ingestion completed"), LOG_INT("recordsFetched", event.records_fetched),
              LOG_INT("recordsInserted", event.records_inserted),
              LOG_INT("recordsQuarantined", event.records_quarantined), LOG_INT("rowsChanged", event.rows_changed),
              LOG_INT("requests", event.requests), LOG_INT("bytesBilled", event.bytes_billed),
-             LOG_INT("durationMs", clock_mono_ms() - run->started_mono_ms));
+             LOG_INT("durationMs", duration_ms));
     return true;
 }
 

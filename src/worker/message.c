@@ -3,6 +3,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A replayed dead letter is the task that it was, although its message is a new one. */
+static const char *attribute_task_id(const struct pubsub_delivery *delivery)
+{
+    for (size_t i = 0; i < delivery->attribute_count; i++) {
+        const char *value = delivery->attributes[i].value;
+        if (strcmp(delivery->attributes[i].key, "task_id") == 0 && value[0] && strlen(value) < TASK_ID_SIZE)
+            return value;
+    }
+    return NULL;
+}
+
+static const char *task_id_of(const struct message *message)
+{
+    const char *replayed = attribute_task_id(message->delivery);
+    if (message->task.task_id[0])
+        return message->task.task_id;
+    return replayed ? replayed : message->delivery->message_id;
+}
+
 struct message *message_new(struct pubsub_delivery *delivery, const struct settings *settings)
 {
     struct message *message = xcalloc(1, sizeof *message);
@@ -12,8 +31,7 @@ struct message *message_new(struct pubsub_delivery *delivery, const struct setti
                         task_check(&message->task, settings, &message->refused);
     if (message->readable && message->task.tenant == 0 && settings->tenant_count == 1)
         message->task.tenant = settings->tenants[0].id;
-    snprintf(message->task_id, sizeof message->task_id, "%s",
-             message->task.task_id[0] ? message->task.task_id : delivery->message_id);
+    snprintf(message->task_id, sizeof message->task_id, "%s", task_id_of(message));
     return message;
 }
 

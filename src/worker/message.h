@@ -11,7 +11,7 @@ struct message {
     struct pubsub_subscriber *from;   /* set by the worker */
     enum task_lane lane;
     struct task task;
-    char task_id[TASK_ID_SIZE]; /* the task's own, else the Pub/Sub message id */
+    char task_id[TASK_ID_SIZE]; /* the task's own, else that of the dead letter it was, else the Pub/Sub message id */
     bool readable;              /* false: `refused` says why */
     struct error refused;
 };

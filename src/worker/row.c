@@ -34,6 +34,7 @@ struct fetch {
     struct bq_rows rows;                /* not yet with the appender */
     uint64_t first_ticket, last_ticket; /* of those that are */
     bool any_added;
+    int64_t read; /* records that are this fetch's; each ends as a row or in quarantine */
     int64_t quarantined;
     struct bad_record *bad; /* newest first */
     size_t bad_bytes;
@@ -181,6 +182,7 @@ bool fetch_record(struct fetch *fetch, struct slice record, struct st_record_tim
     bool ok = true;
     /* What cannot even be looked at is the encoder's to refuse: it must not vanish. */
     if (fetch->choice == ROW_ALL || !record_peek(fetch->run->entity, record, &info) || is_wanted(fetch, &info)) {
+        fetch->read++;
         if (record_encode(fetch->encoder, record, &fetch->rows.bytes, &info) == ROW_ENCODED) {
             bq_rows_end_row(&fetch->rows);
             ok = !bq_rows_is_full(&fetch->rows) || add_rows(fetch, err);
@@ -225,6 +227,21 @@ static bool report_bad(struct fetch *fetch, struct error *err)
     return true;
 }
 
+/* For alerts: one line per fetch that brought such records, in the brief's words. */
+static void tell_bad(const struct fetch *fetch)
+{
+    static struct log_limit limit;
+    const struct log_context *log = &fetch->run->log;
+    char message[320];
+    int64_t left_out;
+    if (fetch->quarantined == 0 || !log_enabled(LOG_LEVEL_WARN) || !log_limit_pass(&limit, &left_out))
+        return;
+    snprintf(message, sizeof message, "Schema validation failed: %s",
+             fetch->bad ? fetch->bad->reason : "see the quarantine table");
+    log_warn(log, LOG_MSG(message), LOG_INT("recordsQuarantined", fetch->quarantined),
+             LOG_INT("recordsFetched", fetch->read), LOG_INT("leftOut", left_out));
+}
+
 static void take_drift(void *user, const char *field, enum drift_kind kind, int64_t count, struct slice sample)
 {
     stage_add_drift(user, field, kind, count, sample);
@@ -242,6 +259,12 @@ bool fetch_complete(struct fetch *fetch, struct error *err)
     if (fetch->encoder)
         record_encoder_each_drift(fetch->encoder, take_drift, run);
     int64_t rows = (fetch->encoder ? record_encoder_rows(fetch->encoder) : 0) - fetch->refused;
-    stage_accept(run, fetch->fetch_id, rows, fetch->quarantined);
+    if (fetch->read != rows + fetch->quarantined)
+        return error_set(err, ERROR_PERMANENT, "fetch_unbalanced",
+                         "cannot accept fetch %lld of %s: of %lld records %lld were staged and %lld quarantined",
+                         (long long)fetch->fetch_id, run->entity->name, (long long)fetch->read, (long long)rows,
+                         (long long)fetch->quarantined);
+    stage_accept(run, fetch->fetch_id, fetch->read, rows, fetch->quarantined);
+    tell_bad(fetch);
     return true;
 }

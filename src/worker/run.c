@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 enum { DONE_ALREADY_MARGIN_S = 120 };
 
@@ -64,12 +65,27 @@ static bool is_task_done(struct run *run, bool *ret, struct error *err)
     return warehouse_task_done(&run->env->services->warehouse, &task, ret, run->cancel, err);
 }
 
+/* Which member of a record becomes which column, for those who look for a value. */
+static void tell_mapping(const struct run *run)
+{
+    struct buf mapping = BUF_INIT;
+    if (!log_enabled(LOG_LEVEL_DEBUG))
+        return;
+    for (size_t i = 0; i < run->entity->source_column_count; i++) {
+        const struct column *column = &run->entity->target.columns[i];
+        buf_printf(&mapping, "%s%s=%s", i ? " " : "", column->name, column->source ? column->source : "");
+    }
+    log_debug(&run->log, LOG_MSG("Field mapping"), LOG_STR("columns", buf_cstr(&mapping)));
+    buf_release(&mapping);
+}
+
 static bool go(struct run *run, struct error *err)
 {
     if (!begin(run, err) || !is_task_done(run, &run->skipped, err))
         return false;
     if (run->skipped)
         return commit_skipped(run, err);
+    tell_mapping(run);
     return commit_begin(run, err) && fetch_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
            commit_success(run, err);
 }
@@ -89,14 +105,26 @@ static void init(struct run *run, const struct run_env *env, const struct messag
     stage_init(run);
 }
 
+static void count_run(const struct run *run, bool ok, const struct error *err)
+{
+    const char *result = ok && run->skipped              ? "skipped"
+                         : ok                            ? "success"
+                         : err->class == ERROR_CANCELLED ? "cancelled"
+                                                         : "failed";
+    metrics_add(METRIC_RUNS, 1, METRIC_LABELS(run->entity->name, run->log.mode, result));
+}
+
 bool run_task(const struct run_env *env, const struct message *message, struct cancel *cancel, int64_t *ret_records,
               char ret_run_id[UUID_TEXT_SIZE], struct error *err)
 {
     struct run run;
     init(&run, env, message, cancel);
+    const struct log_context *before = log_scope_set(&run.log);
     bool ok = go(&run, err);
     if (!ok)
         commit_failure(&run, err);
+    count_run(&run, ok, err);
+    log_scope_set(before);
     *ret_records = run.stage.rows;
     memcpy(ret_run_id, run.run_id, UUID_TEXT_SIZE);
     stage_release(&run);

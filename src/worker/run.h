@@ -45,7 +45,7 @@ struct stage {
     int64_t next_fetch_id;
     struct accepted_fetch *accepted;
     size_t accepted_count, accepted_cap;
-    int64_t rows, quarantined;
+    int64_t fetched, rows, quarantined; /* fetched is counted apart: it must be the sum of the other two */
     struct run_drift *drifts;
     size_t drift_count;
     int32_t group_days[RUN_MAX_GROUP_DAYS]; /* days whose rows without identity changed; sorted, distinct */
@@ -94,7 +94,7 @@ void stage_init(struct run *run);
 void stage_release(struct run *run);
 int64_t stage_next_fetch(struct run *run);
 /* Rows of an accepted fetch are in the stage. */
-void stage_accept(struct run *run, int64_t fetch_id, int64_t rows, int64_t quarantined);
+void stage_accept(struct run *run, int64_t fetch_id, int64_t fetched, int64_t rows, int64_t quarantined);
 void stage_add_drift(struct run *run, const char *field, enum drift_kind kind, int64_t count, struct slice sample);
 void stage_add_group_day(struct run *run, int32_t day);
 bool stage_check_quarantine(struct run *run,
@@ -122,5 +122,7 @@ struct sync_cache *sync_cache_new(size_t tenants, size_t entities);
 void sync_cache_free(struct sync_cache *cache);
 bool sync_cache_get(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t *ret_us);
 void sync_cache_put(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t us);
+void sync_cache_each(struct sync_cache *cache,
+                     void (*fn)(void *user, int64_t tenant, const struct entity *entity, int64_t us), void *user);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "base/timestamp.h"
 
 enum { QUARANTINE_FREE_RECORDS = 20 };
@@ -37,15 +38,29 @@ int64_t stage_next_fetch(struct run *run)
     return id;
 }
 
-void stage_accept(struct run *run, int64_t fetch_id, int64_t rows, int64_t quarantined)
+/* Once per accepted fetch, so that the counters balance at every scrape, and a fetch that was given up is in none. */
+static void count_records(const struct run *run, int64_t fetched, int64_t rows, int64_t quarantined)
+{
+    const struct metric_labels entity = METRIC_LABELS(run->entity->name);
+    const struct metric_update updates[] = {
+        {METRIC_RECORDS_READ, fetched, entity},
+        {METRIC_RECORDS_STAGED, rows, entity},
+        {METRIC_RECORDS_QUARANTINED, quarantined, entity},
+    };
+    metrics_add_all(updates, sizeof updates / sizeof updates[0]);
+}
+
+void stage_accept(struct run *run, int64_t fetch_id, int64_t fetched, int64_t rows, int64_t quarantined)
 {
     struct stage *stage = &run->stage;
+    count_records(run, fetched, rows, quarantined);
     pthread_mutex_lock(&stage->lock);
     if (stage->accepted_count == stage->accepted_cap) {
         stage->accepted_cap = stage->accepted_cap ? stage->accepted_cap * 2 : 16;
         stage->accepted = xrealloc(stage->accepted, stage->accepted_cap * sizeof stage->accepted[0]);
     }
     stage->accepted[stage->accepted_count++] = (struct accepted_fetch){fetch_id, rows};
+    stage->fetched += fetched;
     stage->rows += rows;
     stage->quarantined += quarantined;
     pthread_mutex_unlock(&stage->lock);

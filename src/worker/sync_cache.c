@@ -49,6 +49,15 @@ bool sync_cache_get(struct sync_cache *cache, int64_t tenant, const struct entit
     return item != NULL;
 }
 
+void sync_cache_each(struct sync_cache *cache,
+                     void (*fn)(void *user, int64_t tenant, const struct entity *entity, int64_t us), void *user)
+{
+    pthread_mutex_lock(&cache->lock);
+    for (size_t i = 0; i < cache->count; i++)
+        fn(user, cache->items[i].tenant, cache->items[i].entity, cache->items[i].us);
+    pthread_mutex_unlock(&cache->lock);
+}
+
 void sync_cache_put(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t us)
 {
     pthread_mutex_lock(&cache->lock);

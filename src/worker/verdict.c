@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "base/timestamp.h"
 
 const char *verdict_name(enum verdict verdict)
@@ -95,6 +96,7 @@ enum verdict verdict_settle(const struct run_env *env, struct message *message, 
                                     .mode = message->readable ? task_mode_name(message->task.mode) : NULL,
                                     .tenant = message->task.tenant};
     const char *message_id = message->delivery->message_id;
+    const struct log_context *before = log_scope_set(&log);
     if (verdict == VERDICT_REJECT && !publish_dead_letter(env, message, why, run_id, &err)) {
         log_error(&log, LOG_MSG("Dead letter not published; the message is given back"),
                   LOG_STR("messageId", message_id), LOG_ERR(&err));
@@ -111,5 +113,7 @@ enum verdict verdict_settle(const struct run_env *env, struct message *message, 
     if (!pubsub_settle(message->from, message->delivery, verdict == VERDICT_RETRY ? PUBSUB_NACK : PUBSUB_ACK, &err))
         log_warn(&log, LOG_MSG("Message not settled; it comes again"), LOG_ERR(&err));
     message->delivery = NULL;
+    log_scope_set(before);
+    metrics_add(METRIC_VERDICTS, 1, METRIC_LABELS(task_lane_name(message->lane), verdict_name(verdict)));
     return verdict;
 }

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
+#include "listener.h"
 #include "verdict.h"
 
 enum {
@@ -44,6 +46,8 @@ struct worker {
     bool stopping;
     int64_t comes_again_ms; /* by when what was given back has come again; the lanes are not empty before */
     struct worker_totals totals;
+    bool warehouse_answered;
+    struct listener *listener;
 };
 
 static const struct log_context worker_log = {.context = "v2-ingestor:worker"};
@@ -62,6 +66,7 @@ static void on_delivery(void *user, struct pubsub_delivery *delivery)
         at = &(*at)->next;
     *at = message;
     w->totals.messages++;
+    metrics_add(METRIC_MESSAGES_RECEIVED, 1, METRIC_LABELS(task_lane_name(message->lane)));
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }
@@ -208,6 +213,8 @@ static void work(struct worker *w, struct slot *slot, struct message *message)
     slot->running = NULL;
     count(w, verdict, records);
     w->totals.expanded += expanded;
+    if (expanded)
+        metrics_add(METRIC_MESSAGES_EXPANDED, 1, METRIC_LABELS(task_lane_name(message->lane)));
     if (verdict == VERDICT_RETRY && comes_again_ms(attempt) > w->comes_again_ms)
         w->comes_again_ms = comes_again_ms(attempt);
     pthread_cond_broadcast(&w->changed);
@@ -252,6 +259,37 @@ static bool subscribe(struct worker *w, struct error *err)
     return true;
 }
 
+/* ---- Looked at from outside -------------------------------------------------------------------------------------- */
+
+static void look_at_lane(struct worker *w, int lane, struct worker_view *ret)
+{
+    struct pubsub_subscriber *subscriber = w->subscribers[lane];
+    struct error failure = ERROR_INIT;
+    for (const struct message *message = w->queue[lane]; message; message = message->next)
+        ret->lanes[lane].queued++;
+    ret->lanes[lane].subscribed = subscriber != NULL;
+    if (!subscriber)
+        return;
+    ret->lanes[lane].open = pubsub_subscriber_is_open(subscriber);
+    pubsub_subscriber_stats(subscriber, &ret->lanes[lane].stats);
+    if (pubsub_subscriber_failed(subscriber, &failure))
+        ret->failure = failure;
+}
+
+static void look(void *user, struct worker_view *ret)
+{
+    struct worker *w = user;
+    *ret = (struct worker_view){.env = &w->env, .slots = w->slot_count};
+    pthread_mutex_lock(&w->lock);
+    ret->warehouse_answered = w->warehouse_answered;
+    ret->stopping = w->stopping || cancel_is_set(w->options->shutdown);
+    for (size_t i = 0; i < w->slot_count; i++)
+        ret->slots_busy += w->slots[i].running != NULL;
+    for (int lane = 0; lane < LANES; lane++)
+        look_at_lane(w, lane, ret);
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void tell_object(void *user, const char *object, bool created)
 {
     (void)user;
@@ -266,8 +304,12 @@ static bool prepare(struct worker *w, struct error *err)
     bool ready = false;
     if (!warehouse_is_ready(warehouse, &ready, err))
         return error_prefix(err, "looking for the tables");
-    return ready || warehouse_init(warehouse, tell_object, NULL, w->options->shutdown, err) ||
-           error_prefix(err, "making the tables");
+    if (!ready && !warehouse_init(warehouse, tell_object, NULL, w->options->shutdown, err))
+        return error_prefix(err, "making the tables");
+    pthread_mutex_lock(&w->lock);
+    w->warehouse_answered = true;
+    pthread_mutex_unlock(&w->lock);
+    return true;
 }
 
 /* Messages travel in real time, also where a test lets the clock run faster. */
@@ -338,6 +380,7 @@ static void stop(struct worker *w)
         if (w->slots[i].worker)
             pthread_join(w->slots[i].thread, NULL);
     give_back(w);
+    listener_stop(w->listener); /* up to here it tells that the worker is stopping */
     for (int lane = 0; lane < LANES; lane++)
         if (w->subscribers[lane])
             pubsub_subscriber_free(w->subscribers[lane]);
@@ -397,7 +440,8 @@ bool worker_run(const struct worker_options *options, struct worker_totals *ret,
 {
     struct worker w;
     init(&w, options);
-    bool ok = prepare(&w, err) && subscribe(&w, err);
+    const struct listener_options listen = {w.env.settings, look, &w};
+    bool ok = listener_start(&listen, &w.listener, err) && prepare(&w, err) && subscribe(&w, err);
     if (ok) {
         log_info(&worker_log, LOG_MSG("Worker started"), LOG_INT("slots", w.slot_count),
                  LOG_INT("tenants", w.env.settings->tenant_count), LOG_STR("worker", w.name));

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Prints the Debian packages that are missing, one a line; nothing when all are there. Fast: run by every make.
+# Arguments: sections of packages.txt; without: build and test.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -11,7 +12,13 @@ is_there() {
     esac
 }
 
+wanted=" ${*:-build test} "
+section=
 while read -r package evidence; do
-    case $package in '' | '#'*) continue ;; esac
+    case $package in
+    '' | '#'*) continue ;;
+    '['*) section=${package//[\[\]]/} && continue ;;
+    esac
+    case $wanted in *" $section "*) ;; *) continue ;; esac
     is_there "$evidence" || echo "$package"
 done <"$here/packages.txt"

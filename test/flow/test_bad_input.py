@@ -6,6 +6,9 @@ import unittest
 from stack import ROOT, Stack, log_lines
 
 
+SOON = {"ST_CLOCK_SCALE": "20"}  # a minute of retries in seconds
+
+
 class BadInput(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -17,10 +20,14 @@ class BadInput(unittest.TestCase):
     def tearDownClass(cls):
         cls.stack.stop()
 
-    def refused(self, *command, code=2, says=(), env=None):
+    def refused(self, *command, code=2, says=(), env=None, retried=False):
         done = self.stack.run("st-ingestor", *command, check=False, env=env, timeout=120)
         self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        *retries, _ = done.stderr.splitlines()
+        self.assertEqual(len(retries) > 0, retried, done.stderr)
+        for line in map(json.loads, retries):
+            self.assertRegex(line["message"], r"^API request failed, retrying in \d+ms$")
+            self.assertEqual(line["severity"], "WARN")
         self.assertEqual(done.stdout, "")
         for text in says:
             self.assertIn(text, done.stderr)
@@ -74,8 +81,8 @@ class BadInput(unittest.TestCase):
         self.refused("dispatch", "--registry", path, says=["registry.json", "jobs", "MONEY"])
 
     def test_unreachable_endpoints(self):
-        self.refused("dispatch", "jobs", code=1, env={"PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}, says=["127.0.0.1:1"])
-        self.refused("status", code=1, env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"}, says=["127.0.0.1"])
+        self.refused("dispatch", "jobs", code=1, env={"PUBSUB_EMULATOR_HOST": "127.0.0.1:1", **SOON}, says=["127.0.0.1:1"], retried=True)
+        self.refused("status", code=1, env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1", **SOON}, says=["127.0.0.1"], retried=True)
 
     def test_a_missing_subscription_says_what_to_do(self):
         done = self.stack.run("st-ingestor", "worker", env={"PUBSUB_SUBSCRIPTION": "nowhere", "LOG_LEVEL": "error"}, check=False, timeout=60)

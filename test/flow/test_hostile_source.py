@@ -124,6 +124,9 @@ class BrokenRecords(unittest.TestCase):
         worker = stack.drain(1, env={"ST_API_URL": f"http://127.0.0.1:{proxy.server_address[1]}"})[0]
         done = [line for line in log_lines(worker) if line["message"] == "Ingestion completed"][0]
         self.assertGreater(done["recordsQuarantined"], 0)
+        told = [line for line in log_lines(worker) if line["message"].startswith("Schema validation failed: the key is not an int64")]
+        self.assertEqual(sum(line["recordsQuarantined"] for line in told), done["recordsQuarantined"])
+        self.assertEqual({(line["severity"], line["runId"]) for line in told}, {("WARN", done["runId"])})
         self.assertEqual(done["recordsFetched"], stack.source_count("customers"))
         self.assertEqual(stack.warehouse_count("customers"), done["recordsFetched"] - done["recordsQuarantined"])
         kept = stack.query("SELECT entity_type, payload FROM `{p}.st_logs_v2.quarantine`")

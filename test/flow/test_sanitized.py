@@ -10,8 +10,9 @@ import signal
 import subprocess
 import time
 import unittest
+import urllib.error
 
-from stack import ENTITIES, ROOT, Stack, log_lines, tail
+from stack import ENTITIES, ROOT, Stack, free_port, log_lines, tail
 
 JOBS = 150
 FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120"}
@@ -61,12 +62,20 @@ class Sanitized(unittest.TestCase):
         self.assert_quiet(*started)
         return started
 
+    def is_scraped(self, worker):
+        try:
+            return self.stack.get(worker, "/ready")[0] in (200, 503) and bool(self.stack.metrics(worker))
+        except urllib.error.URLError:
+            return False  # it does not listen yet
+
     def stop_in_the_middle(self):
-        worker = self.stack.start("worker", "st-ingestor", "worker")
+        worker = self.stack.start("worker", "st-ingestor", "worker", env={"WORKER_PORT": str(free_port())})
         deadline = time.monotonic() + SOON_S
-        while not any(line["message"] == "Ingestion started" for line in log_lines(worker)):
+        scrapes = 0
+        while scrapes < 3 or not any(line["message"] == "Ingestion started" for line in log_lines(worker)):
             self.assertIsNone(worker.poll(), tail(worker))
             self.assertLess(time.monotonic(), deadline, tail(worker))
+            scrapes += self.is_scraped(worker)
             time.sleep(0.02)
         worker.send_signal(signal.SIGTERM)
         worker.wait(SOON_S)

@@ -3,11 +3,14 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
+
+import logcheck
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENTITIES = ["jobs", "invoices", "estimates", "payments", "payroll", "customers", "locations", "campaigns"]
@@ -62,12 +65,17 @@ class Stack:
             process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**self.env, **(env or {})}, cwd=ROOT)
         process.log = log
         process.title = name
+        process.wrapper = wrapper
+        process.logs_json = command[0] == "st-ingestor"
+        process.port = int((env or {}).get("WORKER_PORT", self.env.get("WORKER_PORT", 0))) if "worker" in command else 0
         self.processes.append(process)
         return process
 
     def run(self, *command, env=None, check=True, timeout=300):
         done = subprocess.run(self.words(command), env={**self.env, **(env or {})}, cwd=ROOT, text=True,
                               capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout)
+        if command[0] == "st-ingestor":
+            logcheck.check_lines(" ".join(map(str, command)), [line for line in done.stderr.splitlines() if line.startswith("{")])
         if check and done.returncode:
             raise StackError(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr.strip()[-800:]}")
         return done
@@ -95,10 +103,24 @@ class Stack:
         self.local.wait()
 
     def stop(self):
-        for process in reversed(self.processes):
+        """Ends everything, then holds what was logged and counted against the rules; raises what it finds."""
+        ended, self.processes = self.processes, []
+        try:
+            for process in ended:
+                if process.port and process.poll() is None:
+                    logcheck.check_balance(self.metrics(process))
+        finally:
+            self.end(ended)
+        for process in ended:
+            if process.logs_json:
+                logcheck.check_process(process)
+
+    @staticmethod
+    def end(processes):
+        for process in reversed(processes):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process in reversed(self.processes):
+        for process in reversed(processes):
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
@@ -120,9 +142,26 @@ class Stack:
                 raise StackError(f"{worker.title} ended with {worker.returncode}: {tail(worker)}")
         return started
 
+    # ---- a worker's own server ----
+    @staticmethod
+    def get(process, path, method="GET"):
+        """Status, headers and body."""
+        request = urllib.request.Request(f"http://127.0.0.1:{process.port}{path}", method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status, reply.headers, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read().decode()
+
+    def metrics(self, process):
+        return logcheck.parse_metrics(self.get(process, "/metrics")[2])
+
     # ---- the servers ----
     def admin(self, path, body=None):
         return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", body)
+
+    def admin_delete(self, path):
+        return http(f"{self.env['ST_LOCAL_ADMIN_URL']}{path}", method="DELETE")
 
     def source_count(self, entity):
         return int(self.admin(f"/_admin/count?tenant={self.env['ST_TENANT_ID']}&entity={entity}")["total"])
@@ -152,6 +191,12 @@ class Stack:
         if done.returncode:
             raise StackError(f"source and warehouse differ:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
         return done.stdout
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def tail(process, size=1200):

@@ -1,26 +1,36 @@
 #!/usr/bin/env bash
-# What is generated from the option table equals what is in the tree: .env.example and the README's table.
+# What is generated equals what is in the tree: from the table of options, the list of metrics and the registry.
 # With --write it is written instead.
 set -eu
 build=$1 write=${2:-}
-# Options need no values here: the printed forms are about the table alone.
-print() { "$build/st-ingestor" config "$1" --env-file /dev/null; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-print env >"$work/env"
-print markdown >"$work/table"
-awk -v table="$work/table" '
-    /<!-- options: end -->/ { skip = 0 }
-    !skip { print }
-    /<!-- options: generated/ { while ((getline line < table) > 0) print line; skip = 1 }' README.md >"$work/readme"
+# Nothing of the caller's settings: the printed forms are about the tables alone.
+ingestor() { env -i BQ_PROJECT_ID=unused "$build/st-ingestor" "$@" --env-file /dev/null; }
+# fill NAME FILE: the file with standard input between its marks "<!-- NAME: generated ... -->" and "<!-- NAME: end -->".
+fill() {
+    cat >"$work/table"
+    awk -v name="$1" -v table="$work/table" '
+        index($0, "<!-- " name ": end -->") { skip = 0 }
+        !skip { print }
+        index($0, "<!-- " name ": generated") { while ((getline line < table) > 0) print line; skip = 1 }' "$2"
+}
+
+mkdir -p "$work"/new/{docs,sql}
+ingestor config env >"$work/new/.env.example"
+ingestor config markdown | fill options README.md >"$work/new/README.md"
+ingestor config metrics | fill metrics docs/monitoring.md >"$work/new/docs/monitoring.md"
+ingestor schema ddl --no-project >"$work/new/sql/bigquery_schemas.sql"
+
 if [ "$write" = --write ]; then
-    cp "$work/env" .env.example
-    cp "$work/readme" README.md
+    cp -r "$work/new/." .
     exit 0
 fi
 bad=0
-diff -u .env.example "$work/env" || bad=1
-diff -u README.md "$work/readme" || bad=1
-[ $bad = 0 ] && echo 'docs: .env.example and README agree with the option table' || echo 'docs: run `make docs`'
+(cd "$work/new" && find . -type f | sort) >"$work/list"
+while read -r file; do
+    diff -u "$file" "$work/new/$file" || bad=1
+done <"$work/list"
+[ $bad = 0 ] && echo "docs: what is generated agrees ($(tr '\n' ' ' <"$work/list" | sed 's|\./||g; s| $||'))" || echo 'docs: run `make docs`'
 exit $bad

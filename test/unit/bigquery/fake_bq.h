@@ -27,6 +27,9 @@ struct fake_run {
     int64_t rows;
     bool withdrawn, poison;
     int merged; /* successful changes that held it */
+    int parts;  /* partial changes that are still to come; it is wide while > 0, and when `wide` */
+    bool wide;
+    bool uncut; /* its first part is too wide for itself */
 };
 
 struct fake_job {
@@ -54,12 +57,17 @@ struct fake_bq {
         int64_t run_count, rows_changed;
     } changes[FAKE_MAX_CHANGES];
     size_t change_count;
-    int violations, merges, finds, statements, conflicts;
-    int weather;        /* so many changes fail with backendError first */
-    const char *denied; /* all changes fail with this reason */
-    int failing_finds;  /* so many find jobs fail first */
-    int lost_answers;   /* so many inserts are stored, but the connection is cut */
-    int longest_looks;  /* a change runs for so many looks */
+    int violations, merges, finds, splits, statements, conflicts;
+    int partial;            /* successful partial changes */
+    int weather;            /* so many changes fail with backendError first */
+    const char *denied;     /* all changes fail with this reason */
+    int failing_finds;      /* so many find jobs fail first */
+    int failing_splits;     /* so many split jobs fail first */
+    int lost_answers;       /* so many inserts are stored, but the connection is cut */
+    int longest_looks;      /* a change runs for so many looks */
+    bool idle;              /* changes change no row */
+    int cancel_after_parts; /* when so many parts are merged, `cancel` is set */
+    struct cancel *cancel;
     char base[64];
 };
 
@@ -160,9 +168,42 @@ static inline bool fake_is_merged(const char *id)
     return false;
 }
 
+static inline struct json_object *fake_param(struct fake_job *job, const char *name)
+{
+    struct json_object *params = json_at(job->configuration, "query.queryParameters");
+    for (size_t i = 0; params && i < json_object_array_length(params); i++)
+        if (strcmp(json_text_at(json_object_array_get_idx(params, i), "name", ""), name) == 0)
+            return json_at(json_object_array_get_idx(params, i), "parameterValue");
+    return NULL;
+}
+
+static inline struct fake_run *fake_run_at(struct json_object *runs, size_t i)
+{
+    return fake_find_run(json_text_at(json_object_array_get_idx(runs, i), "value", ""));
+}
+
+static inline void fake_do_split(struct fake_job *job)
+{
+    struct buf rows = BUF_INIT;
+    struct json_object *runs = json_at(fake_param(job, "runs"), "arrayValues");
+    struct fake_run *run = fake_run_at(runs, 0);
+    fake_bq->splits++;
+    if (fake_bq->failing_splits-- > 0) {
+        job->reason = "jobBackendError";
+        job->message = "told to";
+    }
+    if (json_object_array_length(runs) != 1)
+        fake_bq->violations++;
+    const char *from = "2025-10-21 2025-10-21", *until = run->uncut ? from : "2025-10-22 2025-10-23";
+    fake_row(&rows, 2, (const char *const[]){from, run->parts > 0 || run->uncut ? until : NULL});
+    job->rows = buf_detach(&rows);
+    job->schema = "[" FIELD("part_from", "STRING") "," FIELD("part_until", "STRING") "]";
+}
+
 static inline void fake_do_find(struct fake_job *job)
 {
     struct buf rows = BUF_INIT;
+    size_t taken = 0;
     fake_bq->finds++;
     if (fake_bq->failing_finds-- > 0) {
         job->reason = "jobBackendError";
@@ -172,26 +213,24 @@ static inline void fake_do_find(struct fake_job *job)
         char text[24];
         if (fake_bq->runs[i].withdrawn || fake_is_merged(fake_bq->runs[i].id))
             continue;
+        if (fake_bq->runs[i].wide && taken > 0)
+            break; /* runs are taken up to the bound */
         snprintf(text, sizeof text, "%lld", (long long)fake_bq->runs[i].rows);
-        fake_row(
-            &rows, 7,
-            (const char *const[]){"run", fake_bq->runs[i].id, "1", NULL, text, "1761040800000000", "1761040801000000"});
+        fake_row(&rows, 8,
+                 (const char *const[]){"run", fake_bq->runs[i].id, "1", NULL, text, "1761040800000000",
+                                       "1761040801000000", fake_bq->runs[i].wide ? "9999" : "3"});
+        taken++;
+        if (fake_bq->runs[i].wide)
+            break;
     }
-    fake_row(&rows, 7, (const char *const[]){"partition", NULL, "0", "2025-10-21", "0", NULL, NULL});
+    fake_row(&rows, 8, (const char *const[]){"partition", NULL, "0", "2025-10-21", "0", NULL, NULL, "0"});
     job->rows = buf_detach(&rows);
     job->schema = "[" FIELD("kind", "STRING") "," FIELD("run_id", "STRING") "," FIELD("place", "INTEGER") "," FIELD(
-        "partition_date", "DATE") "," FIELD("row_count", "INTEGER") "," FIELD("staged_min",
-                                                                              "TIMESTAMP") "," FIELD("staged_max",
-                                                                                                     "TIMESTAMP") "]";
-}
-
-static inline struct json_object *fake_param(struct fake_job *job, const char *name)
-{
-    struct json_object *params = json_at(job->configuration, "query.queryParameters");
-    for (size_t i = 0; params && i < json_object_array_length(params); i++)
-        if (strcmp(json_text_at(json_object_array_get_idx(params, i), "name", ""), name) == 0)
-            return json_at(json_object_array_get_idx(params, i), "parameterValue");
-    return NULL;
+        "partition_date",
+        "DATE") "," FIELD("row_count",
+                          "INTEGER") "," FIELD("staged_min",
+                                               "TIMESTAMP") "," FIELD("staged_max",
+                                                                      "TIMESTAMP") "," FIELD("days", "INTEGER") "]";
 }
 
 static inline void fake_do_statement(struct fake_job *job, const char *sql)
@@ -233,7 +272,11 @@ static inline void fake_do_statement(struct fake_job *job, const char *sql)
 static inline void fake_do_change(struct fake_job *job)
 {
     struct json_object *runs = json_at(fake_param(job, "runs"), "arrayValues");
+    bool partial = json_at(job->configuration, "labels.st_part") != NULL;
+    bool cut = strstr(json_text_at(job->configuration, "query.query", ""), "< '2025-10-22 2025-10-23'") != NULL;
     fake_bq->merges++;
+    if (partial != cut)
+        fake_bq->violations++;
     job->number = strtoll(strrchr(job->id, '_') + 1, NULL, 10);
     job->looks_left = fake_bq->longest_looks;
     if (job->number > 1 && !fake_recorded(job->number - 1))
@@ -242,7 +285,7 @@ static inline void fake_do_change(struct fake_job *job)
         if (fake_bq->jobs[i].number > 0 && fake_bq->jobs[i].looks_left > 0)
             fake_bq->violations++; /* two changes at once */
     for (size_t i = 0; i < json_object_array_length(runs); i++) {
-        struct fake_run *run = fake_find_run(json_text_at(json_object_array_get_idx(runs, i), "value", ""));
+        struct fake_run *run = fake_run_at(runs, i);
         if (run->poison) {
             job->reason = "invalidQuery";
             job->message = "Cannot parse '?' as INT64";
@@ -255,8 +298,16 @@ static inline void fake_do_change(struct fake_job *job)
         job->reason = "jobBackendError";
         job->message = "told to";
     }
-    for (size_t i = 0; !job->reason && i < json_object_array_length(runs); i++)
-        fake_find_run(json_text_at(json_object_array_get_idx(runs, i), "value", ""))->merged++;
+    for (size_t i = 0; !job->reason && i < json_object_array_length(runs); i++) {
+        struct fake_run *run = fake_run_at(runs, i);
+        run->merged += !partial;
+        run->parts -= partial;
+        fake_bq->partial += partial;
+        if (fake_bq->cancel && fake_bq->partial == fake_bq->cancel_after_parts)
+            cancel_set(fake_bq->cancel, "shutdown");
+        if (partial ? run->parts < 0 : run->parts > 0)
+            fake_bq->violations++;
+    }
 }
 
 static inline struct fake_job *fake_find_job(const char *id)
@@ -288,11 +339,10 @@ static inline void fake_reply_job(struct http_exchange *x, struct fake_job *job)
         buf_printf(&body, ",\"errorResult\":{\"reason\":\"%s\",\"message\":\"%s\"}", job->reason, job->message);
     buf_printf(&body, "},\"configuration\":%s,",
                json_object_to_json_string_ext(job->configuration, JSON_C_TO_STRING_PLAIN));
-    buf_printf(
-        &body,
-        "\"statistics\":{\"endTime\":\"%lld\",\"query\":{\"statementType\":\"%s\",\"numDmlAffectedRows\":\"100\","
-        "\"totalBytesBilled\":\"1000\",\"dmlStats\":{\"insertedRowCount\":\"100\"}}}}",
-        (long long)clock_wall_us() / 1000, job->number ? "MERGE" : "SELECT");
+    buf_printf(&body,
+               "\"statistics\":{\"endTime\":\"%lld\",\"query\":{\"statementType\":\"%s\",\"numDmlAffectedRows\":\"%d\","
+               "\"totalBytesBilled\":\"1000\",\"dmlStats\":{\"insertedRowCount\":\"100\"}}}}",
+               (long long)clock_wall_us() / 1000, job->number ? "MERGE" : "SELECT", fake_bq->idle ? 0 : 100);
     job->looks_left--;
     http_exchange_reply_buf(x, 200, "application/json", &body);
 }
@@ -311,7 +361,9 @@ static inline void fake_insert(struct http_exchange *x)
     }
     job = &fake_bq->jobs[fake_bq->job_count++];
     *job = (struct fake_job){.id = xstrdup(id), .configuration = json_object_get(json_at(body, "configuration"))};
-    if (strstr(id, "_find"))
+    if (strstr(id, "_split"))
+        fake_do_split(job);
+    else if (strstr(id, "_find"))
         fake_do_find(job);
     else if (strncmp(id, "st_q_", 5) == 0)
         fake_do_statement(job, json_text_at(body, "configuration.query.query", ""));

@@ -222,6 +222,150 @@ static void a_lost_answer_is_settled_by_the_id(void **state)
     assert_true(fake_bq->conflicts >= 1);
 }
 
+/* ---- Too wide for one job ---- */
+
+static void announce_wide(const char *run, int parts)
+{
+    fake_announce(run, 1000, false);
+    fake_find_run(run)->parts = parts;
+    fake_find_run(run)->wide = true;
+}
+
+static void a_wide_run_is_merged_by_parts(void **state)
+{
+    struct call call = {.w = &workers[0], .run = "wide"};
+    (void)state;
+    announce_wide(call.run, 3);
+    merge(&call);
+    expect_merged_once(&call);
+    assert_int_equal(fake_bq->partial, 3);
+    assert_int_equal(fake_bq->merges, 4);
+    assert_int_equal(fake_bq->splits, 4);
+    assert_int_equal(call.outcome.change_number, 4);
+    assert_int_equal(call.outcome.rows_changed, 400); /* over all parts */
+    assert_int_equal(call.outcome.bytes_billed, 4000);
+    for (int n = 1; n <= 4; n++)
+        assert_string_equal(fake_bq->changes[n - 1].runs, n < 4 ? "" : "wide");
+    assert_int_equal(fake_bq->violations, 0);
+    assert_non_null(fake_find_job("st_st_raw_v2_raw_jobs_1_find_split"));
+}
+
+static void a_wide_run_without_news_is_one_change(void **state)
+{
+    struct call call = {.w = &workers[0], .run = "wide"};
+    (void)state;
+    announce_wide(call.run, 0);
+    merge(&call);
+    expect_merged_once(&call);
+    assert_int_equal(fake_bq->merges, 1);
+    assert_int_equal(fake_bq->partial, 0);
+    assert_int_equal(fake_bq->violations, 0);
+}
+
+static void workers_share_the_parts_and_other_runs_go_on(void **state)
+{
+    struct call calls[9];
+    (void)state;
+    for (int i = 0; i < 9; i++) {
+        calls[i] = (struct call){.w = &workers[i % MAX_WORKERS]};
+        snprintf(calls[i].run, sizeof calls[i].run, i < 3 ? "wide" : "run-%02d-x", i);
+    }
+    announce_wide("wide", 4); /* three workers have it: redelivered */
+    for (int i = 0; i < 9; i++) {
+        if (i >= 3)
+            fake_announce(calls[i].run, 10, false);
+        pthread_create(&calls[i].thread, NULL, merge, &calls[i]);
+    }
+    for (int i = 0; i < 9; i++)
+        pthread_join(calls[i].thread, NULL);
+    for (int i = 0; i < 9; i++)
+        expect_merged_once(&calls[i]);
+    assert_int_equal(fake_bq->partial, 4);
+    assert_int_equal(fake_bq->violations, 0);
+}
+
+/* What a killed worker leaves: parts that are recorded, and one that nobody saw the end of. */
+static void another_worker_goes_on_between_parts(void **state)
+{
+    struct call call = {.w = &workers[0], .run = "wide"}, other = {.w = &workers[1], .run = "wide"};
+    struct cancel *cancel = cancel_new(NULL);
+    (void)state;
+    announce_wide(call.run, 5);
+    fake_bq->cancel_after_parts = 2;
+    fake_bq->cancel = cancel;
+    assert_false(warehouse_merge(call.w, &jobs, call.run, &call.outcome, cancel, &call.err));
+    assert_int_equal(call.err.class, ERROR_CANCELLED);
+    assert_int_equal(fake_bq->partial, 2);
+    assert_int_equal(fake_bq->change_count, 1);
+    merge(&other);
+    expect_merged_once(&other);
+    assert_int_equal(fake_bq->partial, 5);
+    assert_int_equal(other.outcome.change_number, 6);
+    assert_int_equal(other.outcome.rows_changed, 500); /* of part 2, whose end it saw, to the end */
+    assert_int_equal(fake_bq->violations, 0);
+    cancel_free(cancel);
+}
+
+static void weather_between_parts_passes(void **state)
+{
+    struct call call = {.w = &workers[0], .run = "wide"};
+    (void)state;
+    announce_wide(call.run, 2);
+    fake_bq->weather = 2;
+    fake_bq->failing_splits = 2;
+    merge(&call);
+    expect_merged_once(&call);
+    assert_int_equal(fake_bq->partial, 2);
+    assert_int_equal(fake_bq->merges, 5);
+    assert_non_null(fake_find_job("st_st_raw_v2_raw_jobs_1_find3_split"));
+    assert_int_equal(fake_bq->violations, 0);
+}
+
+static void a_bad_part_rejects_its_run_only(void **state)
+{
+    struct call wide = {.w = &workers[0], .run = "wide"}, other = {.w = &workers[1], .run = "other"};
+    (void)state;
+    announce_wide(wide.run, 2);
+    fake_find_run("wide")->poison = true;
+    fake_announce(other.run, 10, false);
+    merge(&other);
+    merge(&wide);
+    expect_merged_once(&other);
+    assert_false(wide.ok);
+    assert_true(wide.outcome.rejected);
+    assert_true(fake_find_run("wide")->withdrawn);
+    assert_int_equal(fake_bq->violations, 0);
+}
+
+static void a_group_that_cannot_be_cut_is_rejected_and_blocks_nobody(void **state)
+{
+    struct call wide = {.w = &workers[0], .run = "wide"}, other = {.w = &workers[1], .run = "other"};
+    (void)state;
+    announce_wide(wide.run, 0);
+    fake_find_run("wide")->uncut = true;
+    fake_announce(other.run, 10, false);
+    merge(&wide);
+    merge(&other);
+    assert_false(wide.ok);
+    assert_true(wide.outcome.rejected);
+    assert_string_equal(wide.err.code, "too_many_partitions");
+    expect_merged_once(&other);
+    assert_int_equal(fake_bq->violations, 0);
+}
+
+static void a_part_that_changes_nothing_is_not_repeated_for_ever(void **state)
+{
+    struct call call = {.w = &workers[0], .run = "wide"};
+    (void)state;
+    announce_wide(call.run, 1000);
+    fake_bq->idle = true;
+    merge(&call);
+    assert_false(call.ok);
+    assert_int_equal(call.err.class, ERROR_RETRY);
+    assert_string_equal(call.err.code, "part_idle");
+    assert_int_equal(fake_bq->merges, 1);
+}
+
 static void a_run_that_nobody_announced_is_not_waited_for(void **state)
 {
     struct call call = {.w = &workers[0], .run = "ghost"};
@@ -259,6 +403,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_denied_change_rejects_no_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_find_is_repeated_under_the_next_id, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lost_answer_is_settled_by_the_id, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_wide_run_is_merged_by_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_wide_run_without_news_is_one_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(workers_share_the_parts_and_other_runs_go_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_worker_goes_on_between_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(weather_between_parts_passes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_bad_part_rejects_its_run_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_group_that_cannot_be_cut_is_rejected_and_blocks_nobody, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_part_that_changes_nothing_is_not_repeated_for_ever, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_run_that_nobody_announced_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cancelled_caller_leaves, set_up, tear_down),
     };

@@ -10,6 +10,7 @@
 
 #include "../../../src/bigquery/result.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "bigquery/client.h"
 #include "net/http.h"
 #include "net/http_server.h"
@@ -124,6 +125,30 @@ static void a_query_goes_from_insert_to_rows(void **state)
     assert_non_null(strstr(s->paths[1], " in EU"));
     assert_non_null(strstr(s->paths[4], "/queries/st_q_"));
     bq_result_release(&result);
+}
+
+static void an_estimate_is_one_dry_run_without_an_id(void **state)
+{
+    struct script *s = *state;
+    struct error err = ERROR_INIT;
+    struct bq_estimate estimate = {"", -1};
+    const struct bq_query query = {.sql = "SELECT 1"};
+    answer(s, 503, BACKEND_ERROR);
+    answer(s, 200,
+           "{\"status\":{\"state\":\"DONE\"},\"statistics\":{\"totalBytesProcessed\":\"1234\",\"query\":{"
+           "\"statementType\":\"SELECT\"}}}");
+    if (!bq_query_estimate(s->client, &query, &estimate, NULL, &err))
+        fail_msg("%s", err.message);
+    assert_string_equal(estimate.statement_type, "SELECT");
+    assert_int_equal(estimate.bytes_processed, 1234);
+    assert_int_equal(s->next, 2);
+    assert_string_equal(s->paths[1], "POST /bigquery/v2/projects/p-1/jobs");
+    assert_non_null(strstr(s->bodies[1], "\"dryRun\":true"));
+    assert_non_null(strstr(s->bodies[1], "\"location\":\"EU\""));
+    assert_null(strstr(s->bodies[1], "jobId"));
+    answer(s, 400, "{\"error\":{\"errors\":[{\"reason\":\"invalidQuery\",\"message\":\"no\"}],\"message\":\"no\"}}");
+    assert_false(bq_query_estimate(s->client, &query, &estimate, NULL, &err));
+    assert_string_equal(err.code, "invalidQuery");
 }
 
 static void the_same_id_is_tried_again_when_the_answer_is_lost(void **state)
@@ -270,10 +295,35 @@ static void parameters_and_labels_take_googles_form(void **state)
     }
     assert_string_equal(json_text_at(body, "configuration.labels.st_run", ""), "a_b_c");
     assert_string_equal(json_text_at(body, "configuration.labels.x9", ""), "x");
+    assert_string_equal(json_text_at(body, "configuration.labels.app", ""), "st-ingestor");
     assert_string_equal(json_text_at(body, "configuration.query.maximumBytesBilled", ""), "5");
     assert_string_equal(json_text_at(body, "configuration.query.query", ""), query.sql);
     assert_string_equal(json_text_at(body, "configuration.query.parameterMode", ""), "NAMED");
     json_object_put(body);
+}
+
+static void labels_of_the_scope_stand_where_the_query_has_none(void **state)
+{
+    const struct log_context scope = {"c", "0B0C-run", "task", "invoices", "full", 42};
+    const struct bq_label own = {"st_entity", "jobs"};
+    const struct bq_query query = {.sql = "SELECT 1", .labels = &own, .label_count = 1};
+    struct script *s = *state;
+    struct error err = ERROR_INIT;
+    answer(s, 200, "{}");
+    answer(s, 200, "{}");
+    assert_int_equal(bq_job_insert(s->client, "j", &query, NULL, &err), BQ_INSERTED);
+    log_scope_set(&scope);
+    assert_int_equal(bq_job_insert(s->client, "k", &query, NULL, &err), BQ_INSERTED);
+    log_scope_set(NULL);
+    static const char *const expected[] = {
+        "{ \"app\": \"st-ingestor\", \"st_entity\": \"jobs\" }",
+        "{ \"app\": \"st-ingestor\", \"st_entity\": \"jobs\", \"st_run\": \"0b0c-run\", \"st_tenant\": \"42\", "
+        "\"st_mode\": \"full\" }"};
+    for (int i = 0; i < 2; i++) {
+        struct json_object *body = json_parse(slice_str(s->bodies[i]), "body", &err);
+        assert_string_equal(json_object_to_json_string(json_at(body, "configuration.labels")), expected[i]);
+        json_object_put(body);
+    }
 }
 
 static void broken_results_are_errors(void **state)
@@ -308,12 +358,14 @@ int main(void)
     setenv("ST_CLOCK_SCALE", "100", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_query_goes_from_insert_to_rows, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_estimate_is_one_dry_run_without_an_id, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_same_id_is_tried_again_when_the_answer_is_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_job_gets_a_new_id_only_for_the_weather, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_pass_is_not_repeated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(absent_is_not_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(datasets_that_exist_are_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(parameters_and_labels_take_googles_form, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(labels_of_the_scope_stand_where_the_query_has_none, set_up, tear_down),
         cmocka_unit_test(broken_results_are_errors),
         cmocka_unit_test(plaintext_far_away_is_refused),
     };

@@ -5,9 +5,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "bigquery/warehouse.h"
+#include "../../../src/bigquery/merge_sql.h"
 
 static const struct warehouse_names names = {"proj", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"};
 static struct registry *registry;
@@ -100,6 +101,33 @@ static void ddl_makes_everything_in_order(void **state)
     assert_int_equal(ddl.count, 0);
 }
 
+/* The script's statements are init's, but for the project. */
+static void ddl_can_leave_the_project_out(void **state)
+{
+    struct warehouse_names without = names;
+    struct ddl with, script;
+    (void)state;
+    without.project = NULL;
+    ddl_build(&names, registry, &with);
+    ddl_build(&without, registry, &script);
+    assert_int_equal(with.count, script.count);
+    for (size_t i = 0; i < with.count; i++) {
+        struct buf text = BUF_INIT;
+        const char *at = with.items[i].sql, *found;
+        for (; (found = strstr(at, "`proj.")); at = found + strlen("`proj.")) {
+            buf_append(&text, at, (size_t)(found - at));
+            buf_append_char(&text, '`');
+        }
+        assert_ptr_not_equal(at, with.items[i].sql);
+        buf_append_str(&text, at);
+        assert_string_equal(script.items[i].sql, text.ptr);
+        assert_string_equal(script.items[i].object, with.items[i].object);
+        buf_release(&text);
+    }
+    ddl_release(&with);
+    ddl_release(&script);
+}
+
 static void flattened_names_do_not_collide(void **state)
 {
     struct ddl ddl;
@@ -167,14 +195,110 @@ static void rows_without_identity_are_replaced_as_sets(void **state)
     expect(sql.ptr, "WHEN MATCHED AND S._gone THEN UPDATE SET _deleted_at = S._fetched_at");
     expect(sql.ptr, "WHEN NOT MATCHED AND NOT S._gone THEN INSERT (");
     expect(sql.ptr, "a.`id` < 0 AND a._full_groups");
-    find_sql(&find, &names, payroll);
+    find_sql(&find, &names, payroll, 3900);
     expect(find.ptr, "t._group_date = k._group_date");
     buf_clear(&find);
-    find_sql(&find, &names, registry_find(registry, "jobs"));
+    find_sql(&find, &names, registry_find(registry, "jobs"), 3900);
     refuse(find.ptr, "t._group_date");
     expect(find.ptr, "e.target = 'raw_jobs'");
     buf_release(&sql);
     buf_release(&find);
+}
+
+static struct merge_scope scope_of(const char *entity, const char *const *days, size_t count)
+{
+    return (struct merge_scope){.names = &names,
+                                .entity = registry_find(registry, entity),
+                                .partitions = days,
+                                .partition_count = count,
+                                .staged_min_us = 1,
+                                .staged_max_us = 2};
+}
+
+static void a_find_takes_runs_up_to_the_bound(void **state)
+{
+    struct buf sql = BUF_INIT;
+    (void)state;
+    find_sql(&sql, &names, registry_find(registry, "jobs"), 17);
+    expect(sql.ptr, "WHERE r.place = 1 OR w.days <= 17");
+    expect(sql.ptr, "DATE(s.`modifiedOn`) AS landing_date");
+    refuse(sql.ptr, "_row_hash"); /* which rows are news is the split's question: it costs more columns */
+    buf_release(&sql);
+}
+
+static void a_split_looks_at_news_only(void **state)
+{
+    static const char *const days[] = {"2025-10-20", "2025-10-21"};
+    struct merge_scope scope = scope_of("jobs", days, 2);
+    struct buf sql = BUF_INIT;
+    (void)state;
+    split_sql(&sql, &scope, 17);
+    expect(sql.ptr, "WHERE (DATE(t.`modifiedOn`) IN (DATE '2025-10-20', DATE '2025-10-21') OR t.`modifiedOn` IS NULL)");
+    expect(sql.ptr, "w._row_hash != COALESCE(h._row_hash, '')");
+    expect(sql.ptr, "MIN(IF(w.days > 17, w.part, NULL)) AS part_until");
+    refuse(sql.ptr, "_gone");
+    buf_clear(&sql);
+    scope = scope_of("payroll", days, 2);
+    split_sql(&sql, &scope, 17);
+    expect(sql.ptr, "IF(w.`id` < 0 AND w._group_date IS NOT NULL, CAST(w._group_date AS STRING), CONCAT(");
+    expect(sql.ptr, "h.`id` IS NULL OR w._gone OR (");
+    buf_release(&sql);
+}
+
+static void a_part_keeps_rows_outside_of_it_out_of_the_source(void **state)
+{
+    static const char *const days[] = {"2025-10-19", "2025-10-20", "2025-10-21", "2025-10-22"};
+    struct merge_scope scope = scope_of("jobs", days, 4);
+    struct buf sql = BUF_INIT;
+    (void)state;
+    scope.part_from = "2025-10-20 2025-11-01";
+    scope.part_until = "2025-10-21 2025-10-30";
+    merge_scope_sql(&sql, &scope);
+    expect(sql.ptr, " >= '2025-10-20 2025-11-01' AND CONCAT(COALESCE(h.old_day, ");
+    expect(sql.ptr, " < '2025-10-21 2025-10-30' ) AS S ON");
+    /* where the key stands is looked up everywhere, but only the part's own days are changed */
+    expect(sql.ptr,
+           "(DATE(t.`modifiedOn`) IN (DATE '2025-10-19', DATE '2025-10-20', DATE '2025-10-21', DATE '2025-10-22')");
+    expect(sql.ptr, "T.`id` = S.`id` AND (DATE(T.`modifiedOn`) IN (DATE '2025-10-20', DATE '2025-10-21') OR T.");
+    buf_clear(&sql);
+    scope.part_from = " 2025-10-20"; /* rows of the NULL partition */
+    scope.part_until = " 2025-10-21";
+    merge_scope_sql(&sql, &scope);
+    expect(sql.ptr, "T.`id` = S.`id` AND (T.`modifiedOn` IS NULL)");
+    buf_clear(&sql);
+    scope = scope_of("payroll", days, 4); /* rows of a group stand anywhere */
+    scope.part_from = "2025-10-20";
+    scope.part_until = "2025-10-21";
+    merge_scope_sql(&sql, &scope);
+    expect(sql.ptr, "T.`id` = S.`id` AND (DATE(T.`modifiedOn`) IN (DATE '2025-10-19', DATE '2025-10-20', DATE "
+                    "'2025-10-21', DATE '2025-10-22')");
+    expect(sql.ptr, "w._deleted, w._gone FROM whole AS w");
+    buf_release(&sql);
+}
+
+/* As many partitions as a table may have; and more, which no table has. */
+static void lists_of_partitions_stay_within_the_length_of_a_text(void **state)
+{
+    enum { MANY = MERGE_MAX_LISTED + 1, TEXT_LIMIT = 1000000 };
+    static char texts[MANY][16];
+    static const char *days[MANY];
+    struct buf sql = BUF_INIT;
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(texts[i], sizeof texts[i], "%04d-%02d-%02d", 1990 + i / 300, 1 + i / 25 % 12, 1 + i % 25);
+        days[i] = texts[i];
+    }
+    struct merge_scope scope = scope_of("payroll", days, MERGE_MAX_LISTED);
+    scope.part_from = "1990-01-01";
+    scope.part_until = "2030-01-01";
+    merge_scope_sql(&sql, &scope);
+    assert_true(sql.len > 4 * 19 * MERGE_MAX_LISTED && sql.len < TEXT_LIMIT);
+    buf_clear(&sql);
+    scope.partition_count = MANY;
+    merge_scope_sql(&sql, &scope);
+    assert_true(sql.len < 50000);
+    expect(sql.ptr, "(DATE(T.`modifiedOn`) BETWEEN DATE '1990-01-01' AND DATE '2023-05-01' OR T.`modifiedOn` IS NULL)");
+    buf_release(&sql);
 }
 
 static void count_sql(void *user, const char *name, const char *sql)
@@ -191,17 +315,22 @@ static void every_text_is_shown(void **state)
     size_t count = 0;
     (void)state;
     warehouse_each_sql(&names, registry, count_sql, &count);
-    assert_int_equal(count, 4 + 3 * registry_count(registry));
+    assert_int_equal(count, 4 + 5 * registry_count(registry));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ddl_makes_everything_in_order),
+        cmocka_unit_test(ddl_can_leave_the_project_out),
         cmocka_unit_test(flattened_names_do_not_collide),
         cmocka_unit_test(merge_is_pruned_and_deduplicated),
         cmocka_unit_test(merge_without_old_partitions_touches_only_the_null_one),
         cmocka_unit_test(rows_without_identity_are_replaced_as_sets),
+        cmocka_unit_test(a_find_takes_runs_up_to_the_bound),
+        cmocka_unit_test(a_split_looks_at_news_only),
+        cmocka_unit_test(a_part_keeps_rows_outside_of_it_out_of_the_source),
+        cmocka_unit_test(lists_of_partitions_stay_within_the_length_of_a_text),
         cmocka_unit_test(every_text_is_shown),
     };
     return cmocka_run_group_tests(tests, load, unload);

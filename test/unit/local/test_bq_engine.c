@@ -186,6 +186,56 @@ static void test_merge(void **state)
     expect(engine, "TRUNCATE TABLE m.t", "+0 ~0 -3");
 }
 
+#define TOO_MANY(n)                                                                                                    \
+    "invalidQuery: Too many partitions produced by query, allowed 3, query produces at least " n " partitions"
+#define DAYS(n) "UNNEST(GENERATE_ARRAY(1, " n ")) AS i"
+#define ROWS(n) "SELECT i AS k, TIMESTAMP_ADD(TIMESTAMP '2020-01-01 10:00:00+00', INTERVAL i DAY) AS ts FROM " DAYS(n)
+#define MERGED(source)                                                                                                 \
+    "MERGE pl.t T USING (" source ") S ON T.k = S.k WHEN MATCHED AND COALESCE(T.ts != S.ts, TRUE) "                    \
+    "THEN UPDATE SET ts = S.ts WHEN NOT MATCHED THEN INSERT (k, ts) VALUES (S.k, S.ts)"
+
+static void test_partition_limit(void **state)
+{
+    (void)state;
+    engine_set_max_job_partitions(engine, 3);
+    expect(engine,
+           "CREATE SCHEMA pl; CREATE TABLE pl.t (k INT64, ts TIMESTAMP, v INT64) PARTITION BY DATE(ts);"
+           "CREATE TABLE pl.plain (k INT64, ts TIMESTAMP)",
+           "");
+    expect(engine, "INSERT pl.plain (k, ts) " ROWS("9"), "+9 ~0 -0");
+    expect(engine, "INSERT pl.t (k, ts) " ROWS("4"), TOO_MANY("4"));
+    expect(engine, "SELECT COUNT(*) FROM pl.t", "(\"0\")"); /* all or nothing */
+    expect(engine, "INSERT pl.t (k, ts) " ROWS("3"), "+3 ~0 -0");
+    /* NULL is a partition; rows that stay as they are do not count; a moved row counts twice */
+    expect(engine, "INSERT pl.t (k, ts, v) SELECT 10 + i, IF(i = 1, NULL, TIMESTAMP '2021-01-01'), i FROM " DAYS("3"),
+           "+3 ~0 -0");
+    expect(engine, MERGED(ROWS("6")), "+3 ~0 -0");
+    expect(engine, MERGED("SELECT k, TIMESTAMP '2022-01-01' AS ts FROM pl.t WHERE k IN (1, 2, 11)"), TOO_MANY("4"));
+    expect(engine, MERGED("SELECT k, TIMESTAMP '2022-01-01' AS ts FROM pl.t WHERE k IN (1, 11)"), "+0 ~2 -0");
+    expect(engine, MERGED("SELECT k, TIMESTAMP '2022-01-01' AS ts FROM pl.t WHERE k IN (1, 11)"), "+0 ~0 -0");
+    expect(engine,
+           "MERGE pl.t T USING (SELECT -1 AS k) S ON T.k = S.k WHEN NOT MATCHED BY SOURCE AND T.k < 7 THEN UPDATE SET "
+           "v = 5",
+           TOO_MANY("6"));
+    expect(engine, "UPDATE pl.t SET v = 1 WHERE k IN (2, 3, 4, 5)", TOO_MANY("4"));
+    expect(engine, "UPDATE pl.t SET v = 1 WHERE k IN (2, 3, 4)", "+0 ~3 -0");
+    expect(engine, "DELETE pl.t WHERE k < 10", TOO_MANY("6"));
+    expect(engine, "DELETE pl.t WHERE k < 4", "+0 ~0 -3");
+    expect(engine, "TRUNCATE TABLE pl.t", "+0 ~0 -6");
+    expect(engine, "CREATE TABLE pl.made PARTITION BY DATE(ts) AS " ROWS("4"), TOO_MANY("4"));
+    expect(engine, "CREATE TABLE pl.made PARTITION BY DATE(ts) AS " ROWS("3"), "CREATE");
+    expect(engine, "CREATE TABLE pl.range PARTITION BY RANGE_BUCKET(k, GENERATE_ARRAY(0, 100, 10)) AS " ROWS("29"),
+           "CREATE");
+    expect(engine, "UPDATE pl.range SET ts = NULL WHERE k > 0", "+0 ~29 -0");
+    expect(engine, "INSERT pl.range (k) SELECT 10 * i FROM " DAYS("4"), TOO_MANY("4"));
+    engine_set_max_job_partitions(engine, ENGINE_MAX_JOB_PARTITIONS);
+    expect(engine, "INSERT pl.t (k, ts) " ROWS("4000"), "+4000 ~0 -0");
+    expect(engine, "DELETE pl.t WHERE k > 0", "+0 ~0 -4000");
+    expect(
+        engine, "INSERT pl.t (k, ts) " ROWS("4001"),
+        "invalidQuery: Too many partitions produced by query, allowed 4000, query produces at least 4001 partitions");
+}
+
 /* Enough rows for several threads: DuckDB's own counts per action were short there. */
 static void test_merge_counts_many(void **state)
 {
@@ -607,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_catalog),
         cmocka_unit_test(test_ddl),
         cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_partition_limit),
         cmocka_unit_test(test_merge_counts_many),
         cmocka_unit_test(test_product_merge),
         cmocka_unit_test(test_brief_queries),

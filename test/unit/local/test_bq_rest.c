@@ -288,6 +288,37 @@ static void test_paging(void **state)
     free(id);
 }
 
+static void test_settings(void **state)
+{
+    struct bq_fixture *f = *state;
+    static const struct {
+        const char *body;
+        int status;
+    } cases[] = {
+        {"{}", 400},
+        {"{\"maxJobPartitions\":0}", 400},
+        {"{\"dmlDurationMs\":-1}", 400},
+        {"{\"maxJobPartitions\":\"x\",\"dmlDurationMs\":1}", 400},
+        {"{\"maxJobPartitions\":30}", 200},
+    };
+    char *url = xasprintf("http://127.0.0.1:%u/_local/bigquery", bq_server_rest_port(f->server));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct http_response response = HTTP_RESPONSE_INIT;
+        struct error err = ERROR_INIT;
+        struct http_request request = {.method = "POST", .url = url, .body = slice_str(cases[i].body)};
+        assert_true(http_perform(f->http, &request, &response, &err));
+        assert_int_equal(response.status, cases[i].status);
+        if (cases[i].status == 200) {
+            struct json_object *settings = json_parse(buf_slice(&response.body), "settings", &err);
+            assert_int_equal(json_int_at(settings, "maxJobPartitions", -1), 30);
+            assert_int_equal(json_int_at(settings, "dmlDurationMs", -1), 0);
+            json_object_put(settings);
+        }
+        http_response_release(&response);
+    }
+    free(url);
+}
+
 static void test_slow_dml_can_be_cancelled_and_timed_out(void **state)
 {
     struct bq_fixture *f = *state;
@@ -388,6 +419,7 @@ int main(void)
         CASE(test_job_ids_over_a_restart),
         CASE(test_failed_job),
         CASE(test_paging),
+        CASE(test_settings),
         CASE(test_slow_dml_can_be_cancelled_and_timed_out),
         CASE(test_request_id),
         CASE(test_dry_run),

@@ -27,7 +27,7 @@ static void make_company(struct st_company *ret, uint64_t seed, int64_t tenant)
 static int set_up(void **state)
 {
     (void)state;
-    timeline = st_timeline_new(END_TICKS);
+    timeline = st_timeline_new(END_TICKS, ST_HISTORY_YEARS);
     make_company(&company, 1, 42);
     return 0;
 }

@@ -18,7 +18,7 @@ struct world {
 
 static void make(struct world *w, int64_t jobs)
 {
-    w->timeline = st_timeline_new(END_TICKS);
+    w->timeline = st_timeline_new(END_TICKS, ST_HISTORY_YEARS);
     const struct st_company_options options = {w->timeline, 77, 3, jobs, 30, 10, 5};
     st_company_init(&w->company, &options);
     for (int e = 0; e < ST_ENTITIES; e++)

@@ -35,7 +35,7 @@ static void make(struct st_series *series, const struct shape *shape, uint64_t s
 static int set_up(void **state)
 {
     (void)state;
-    timeline = st_timeline_new(END_TICKS);
+    timeline = st_timeline_new(END_TICKS, ST_HISTORY_YEARS);
     return 0;
 }
 
@@ -48,17 +48,24 @@ static int tear_down(void **state)
 
 static void time_passes_with_weight(void **state)
 {
+    static const int YEARS[] = {1, ST_HISTORY_YEARS, ST_MAX_HISTORY_YEARS};
     (void)state;
-    uint64_t total = st_timeline_weight(timeline);
-    int64_t last = st_timeline_start(timeline);
-    assert_int_equal(st_timeline_at(timeline, 0), last);
-    for (uint64_t i = 1; i <= 100000; i++) {
-        int64_t at = st_timeline_at(timeline, total / 100000 * i);
-        assert_true(at >= last);
-        last = at;
+    for (size_t y = 0; y < sizeof YEARS / sizeof YEARS[0]; y++) {
+        struct st_timeline *line = st_timeline_new(END_TICKS, YEARS[y]);
+        uint64_t total = st_timeline_weight(line);
+        int64_t last = st_timeline_start(line), length = END_TICKS - last;
+        int64_t least = YEARS[y] * 36525 * ST_TICKS_PER_DAY / 100;
+        assert_true(length >= least && length < least + 8 * ST_TICKS_PER_DAY);
+        assert_int_equal(st_timeline_hours(line), length / ST_TICKS_PER_HOUR);
+        assert_int_equal(st_timeline_at(line, 0), last);
+        for (uint64_t i = 1; i <= 100000; i++) {
+            int64_t at = st_timeline_at(line, total / 100000 * i);
+            assert_true(at >= last && at < last + 4 * ST_TICKS_PER_DAY * YEARS[y]);
+            last = at;
+        }
+        assert_int_equal(st_timeline_at(line, total), END_TICKS);
+        st_timeline_free(line);
     }
-    assert_int_equal(st_timeline_at(timeline, total), END_TICKS);
-    assert_true(last <= END_TICKS);
 }
 
 static void created_grows_with_the_index(void **state)

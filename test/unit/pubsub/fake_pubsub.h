@@ -54,7 +54,10 @@ struct fake {
     bool mute; /* pings are not answered */
     int largest_modack;
     char routing[256];
-    struct fake_fault streaming, modack, ack, publish, other;
+    struct fake_fault streaming, modack, ack, publish, pull, other;
+    /* pull */
+    int waiting, sent_more;
+    bool pulled_at_once;
     /* publish */
     int published, requests;
     size_t largest_request_bytes;
@@ -256,6 +259,85 @@ static inline void fake_streaming_pull(struct fake *f, struct test_call *call, s
     buf_release(&bytes);
 }
 
+/* New messages as they go over the wire: ids m0, m1, ..., ack ids a0, a1, ... */
+struct fake_batch {
+    size_t count;
+    Google__Pubsub__V1__ReceivedMessage *received, **list;
+    Google__Pubsub__V1__PubsubMessage *messages;
+    Google__Pubsub__V1__PubsubMessage__AttributesEntry attribute, *attributes;
+    Google__Protobuf__Timestamp time;
+};
+
+static inline void fake_batch_add(struct fake *f, struct fake_batch *batch, int deadline_s)
+{
+    static uint8_t data[] = {'h', 'e', 0, 'l', 'o'};
+    struct fake_message *m = &f->messages[f->message_count];
+    size_t i = batch->count++;
+    *m = (struct fake_message){.least_left_ms = INT64_MAX};
+    snprintf(m->ack_id, sizeof m->ack_id, "a%d", f->message_count);
+    google__pubsub__v1__received_message__init(&batch->received[i]);
+    google__pubsub__v1__pubsub_message__init(&batch->messages[i]);
+    batch->messages[i].message_id = xasprintf("m%d", f->message_count++);
+    batch->messages[i].data = (ProtobufCBinaryData){sizeof data, data};
+    batch->messages[i].n_attributes = 1;
+    batch->messages[i].attributes = &batch->attributes;
+    batch->messages[i].publish_time = &batch->time;
+    batch->received[i].ack_id = m->ack_id;
+    batch->received[i].message = &batch->messages[i];
+    batch->received[i].delivery_attempt = 3;
+    batch->list[i] = &batch->received[i];
+    m->deadline_ms = clock_mono_ms() + deadline_s * INT64_C(1000);
+}
+
+/* With the lock held. */
+static inline void fake_batch_make(struct fake *f, struct fake_batch *batch, int count, int deadline_s)
+{
+    *batch = (struct fake_batch){.attributes = &batch->attribute};
+    batch->received = xcalloc((size_t)count + 1, sizeof *batch->received);
+    batch->messages = xcalloc((size_t)count + 1, sizeof *batch->messages);
+    batch->list = xcalloc((size_t)count + 1, sizeof(Google__Pubsub__V1__ReceivedMessage *));
+    google__pubsub__v1__pubsub_message__attributes_entry__init(&batch->attribute);
+    batch->attribute.key = (char *)(uintptr_t) "entity";
+    batch->attribute.value = (char *)(uintptr_t) "jobs";
+    google__protobuf__timestamp__init(&batch->time);
+    batch->time.seconds = 1761040800;
+    batch->time.nanos = 123456789;
+    for (int i = 0; i < count; i++)
+        fake_batch_add(f, batch, deadline_s);
+}
+
+static inline void fake_batch_release(struct fake_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        free(batch->messages[i].message_id);
+    free(batch->received);
+    free(batch->messages);
+    free(batch->list);
+}
+
+/* A Pull answers with new messages, as many as are asked for and wait, and sent_more beyond what was asked for. */
+static inline void fake_pull(struct fake *f, struct test_call *call, struct slice bytes)
+{
+    if (fake_fails(f, &f->pull, call))
+        return;
+    Google__Pubsub__V1__PullRequest *r =
+        google__pubsub__v1__pull_request__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
+    Google__Pubsub__V1__PullResponse response;
+    google__pubsub__v1__pull_response__init(&response);
+    struct fake_batch batch;
+    fake_lock(f);
+    int count = r->max_messages < f->waiting ? r->max_messages : f->waiting;
+    f->waiting -= count;
+    f->pulled_at_once = r->return_immediately;
+    fake_batch_make(f, &batch, count + f->sent_more, 10);
+    fake_unlock(f);
+    response.n_received_messages = batch.count;
+    response.received_messages = batch.list;
+    test_call_send_message(call, &response.base);
+    fake_batch_release(&batch);
+    protobuf_c_message_free_unpacked(&r->base, NULL);
+}
+
 static inline void fake_get_topic(struct fake *f, struct test_call *call)
 {
     fake_lock(f);
@@ -305,6 +387,8 @@ static inline void fake_handle(void *user, struct test_call *call)
         fake_modack(f, call, buf_slice(&request));
     else if (test_call_is(call, "/google.pubsub.v1.Subscriber/Acknowledge"))
         fake_ack(f, call, buf_slice(&request));
+    else if (test_call_is(call, "/google.pubsub.v1.Subscriber/Pull"))
+        fake_pull(f, call, buf_slice(&request));
     else if (test_call_is(call, "/google.pubsub.v1.Publisher/Publish"))
         fake_publish(f, call, buf_slice(&request));
     else if (fake_fails(f, &f->other, call))
@@ -366,53 +450,22 @@ static inline struct test_call *fake_open_stream(struct fake *f)
     return call;
 }
 
-/* Delivers `count` new messages in one response on the newest stream: ids m0, m1, ..., ack ids a0, a1, ... */
+/* Delivers `count` new messages in one response on the newest stream. */
 static inline void fake_deliver(struct fake *f, int count)
 {
     struct test_call *call = fake_open_stream(f);
     Google__Pubsub__V1__StreamingPullResponse response;
     google__pubsub__v1__streaming_pull_response__init(&response);
-    Google__Pubsub__V1__ReceivedMessage *received = xcalloc((size_t)count, sizeof *received);
-    Google__Pubsub__V1__PubsubMessage *messages = xcalloc((size_t)count, sizeof *messages);
-    Google__Pubsub__V1__ReceivedMessage **list = xcalloc((size_t)count, sizeof *list);
-    Google__Pubsub__V1__PubsubMessage__AttributesEntry attribute, *attributes = &attribute;
-    google__pubsub__v1__pubsub_message__attributes_entry__init(&attribute);
-    uint8_t data[] = {'h', 'e', 0, 'l', 'o'};
-    attribute.key = (char[]){"entity"};
-    attribute.value = (char[]){"jobs"};
-    Google__Protobuf__Timestamp time;
-    google__protobuf__timestamp__init(&time);
-    time.seconds = 1761040800;
-    time.nanos = 123456789;
+    struct fake_batch batch;
     fake_lock(f);
-    for (int i = 0; i < count; i++) {
-        struct fake_message *m = &f->messages[f->message_count];
-        *m = (struct fake_message){.least_left_ms = INT64_MAX};
-        snprintf(m->ack_id, sizeof m->ack_id, "a%d", f->message_count);
-        google__pubsub__v1__received_message__init(&received[i]);
-        google__pubsub__v1__pubsub_message__init(&messages[i]);
-        messages[i].message_id = xasprintf("m%d", f->message_count++);
-        messages[i].data = (ProtobufCBinaryData){sizeof data, data};
-        messages[i].n_attributes = 1;
-        messages[i].attributes = &attributes;
-        messages[i].publish_time = &time;
-        received[i].ack_id = m->ack_id;
-        received[i].message = &messages[i];
-        received[i].delivery_attempt = 3;
-        list[i] = &received[i];
-        m->deadline_ms = clock_mono_ms() + f->streams[f->stream_count - 1].deadline_s * INT64_C(1000);
-    }
+    fake_batch_make(f, &batch, count, f->streams[f->stream_count - 1].deadline_s);
     fake_unlock(f);
-    response.n_received_messages = (size_t)count;
-    response.received_messages = list;
+    response.n_received_messages = batch.count;
+    response.received_messages = batch.list;
     pthread_mutex_lock(&f->send_mutex);
     test_call_send_message(call, &response.base);
     pthread_mutex_unlock(&f->send_mutex);
-    for (int i = 0; i < count; i++)
-        free(messages[i].message_id);
-    free(received);
-    free(messages);
-    free(list);
+    fake_batch_release(&batch);
 }
 
 static inline void fake_end_stream(struct fake *f, int status)

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "run.h"
 
 struct fixture {
@@ -102,10 +103,37 @@ static void no_record_vanishes(void **state)
     assert_int_equal(run->stage.rows, 0);
 }
 
+/* The counters cost nothing per record: they move when a fetch is accepted, and balance then. */
+static void records_are_counted_once_per_fetch(void **state)
+{
+    enum { RECORDS = 500 };
+    struct run *run = &((struct fixture *)*state)->run;
+    static const char record[] =
+        "{\"id\":5,\"createdOn\":\"2025-10-21T10:00:00Z\",\"modifiedOn\":\"2025-10-21T10:00:00Z\"}";
+    static const enum row_choice choices[] = {ROW_ALL, ROW_WITHOUT_ID};
+    for (size_t i = 0; i < 2; i++) {
+        struct fetch *fetch = fetch_new(run, choices[i]);
+        struct error err = ERROR_INIT;
+        struct st_record_times times;
+        uint64_t before = metrics_updates();
+        fetch_sent(fetch, 0);
+        for (int n = 0; n < RECORDS; n++)
+            assert_true(fetch_record(fetch, slice_str(record), &times, &err));
+        assert_int_equal(metrics_updates(), before);
+        /* ROW_ALL has rows, which the cancelled run cannot stage; ROW_WITHOUT_ID wants none of these and is accepted. */
+        bool complete = fetch_complete(fetch, &err);
+        assert_int_equal(complete, choices[i] == ROW_WITHOUT_ID);
+        assert_int_equal(metrics_updates(), before + (complete ? 3 : 0));
+        fetch_free(fetch);
+    }
+    assert_int_equal(run->stage.fetched, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_record_vanishes, setup, teardown),
+        cmocka_unit_test_setup_teardown(records_are_counted_once_per_fetch, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

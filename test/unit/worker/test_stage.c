@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "run.h"
 
 static struct column column = {.name = "id", .type = COLUMN_INT64};
@@ -56,14 +57,17 @@ static struct run *run_of(void **state)
 static void fetches_are_numbered_from_one_and_accepted_with_their_rows(void **state)
 {
     struct run *run = run_of(state);
+    int64_t before = metrics_value(METRIC_RECORDS_READ, METRIC_LABELS("payroll"));
     for (int64_t i = 1; i <= 40; i++) {
         assert_int_equal(stage_next_fetch(run), i);
         if (i % 4)
-            stage_accept(run, i, i, 1);
+            stage_accept(run, i, i + 1, i, 1);
     }
     assert_int_equal(run->stage.accepted_count, 30);
     assert_int_equal(run->stage.rows, 40 * 41 / 2 - (4 + 8 + 12 + 16 + 20 + 24 + 28 + 32 + 36 + 40));
     assert_int_equal(run->stage.quarantined, 30);
+    assert_int_equal(run->stage.fetched, run->stage.rows + 30);
+    assert_int_equal(metrics_value(METRIC_RECORDS_READ, METRIC_LABELS("payroll")) - before, run->stage.fetched);
     assert_int_equal(run->stage.accepted[29].fetch_id, 39);
 }
 
@@ -73,7 +77,7 @@ static void accepted_fetches_become_ranges_with_gaps(void **state)
     static const int64_t ids[] = {1, 2, 3, 5, 9, 10}, wanted[][2] = {{1, 3}, {5, 5}, {9, 10}};
     size_t count = 0;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
-        stage_accept(run, ids[i], 1, 0);
+        stage_accept(run, ids[i], 1, 1, 0);
     struct event_staged_fetches *ranges = merge_fetch_ranges(run, &count);
     assert_int_equal(count, 3);
     for (size_t i = 0; i < count; i++) {
@@ -88,8 +92,8 @@ static void a_run_without_rows_needs_no_look_at_the_stage(void **state)
 {
     struct run *run = run_of(state);
     struct error err = ERROR_INIT;
-    stage_accept(run, 2, 0, 3);
-    stage_accept(run, 1, 0, 0);
+    stage_accept(run, 2, 3, 0, 3);
+    stage_accept(run, 1, 0, 0, 0);
     assert_true(stage_verify(run, &err));                 /* the fixture has no BigQuery client */
     assert_int_equal(run->stage.accepted[0].fetch_id, 1); /* sorted all the same */
 }
@@ -106,9 +110,9 @@ static void the_stage_must_hold_what_was_brought(void **state)
         {{{1, 10}}, 1, false},         {{{1, 10}, {3, 4}}, 2, false},         {{{1, 11}, {3, 5}}, 2, false},
         {{{1, 15}, {3, 0}}, 2, false}, /* the sum alone proves nothing */
     };
-    stage_accept(run, 1, 10, 0);
-    stage_accept(run, 3, 5, 0);
-    stage_accept(run, 4, 0, 2); /* nothing but quarantine: not in the stage at all */
+    stage_accept(run, 1, 10, 10, 0);
+    stage_accept(run, 3, 5, 5, 0);
+    stage_accept(run, 4, 2, 0, 2); /* nothing but quarantine: not in the stage at all */
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fetch_rows found[3];
         struct error err = ERROR_INIT;

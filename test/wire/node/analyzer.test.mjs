@@ -1,12 +1,13 @@
 // Every SQL text that the programs send passes Google's own SQL analyzer (ZetaSQL), with a catalog made from the registry.
 //
-// `st-ingestor schema tables` gives the catalog, `st-ingestor schema sql --json` the texts; files in sql/ come on top. Views are added
-// to the catalog as they are analyzed, with the columns that the analyzer found. The test lists what it checked.
+// `st-ingestor schema tables` gives the catalog, `st-ingestor schema sql --json` the texts; the files in sql/ come on top, with values
+// for their placeholders. Views are added to the catalog as they are analyzed, with the columns that the analyzer found. The test
+// lists what it checked.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -75,13 +76,14 @@ function parseType(text) {
   return type();
 }
 
-function makeCatalog(tables) {
+// `project` '': names are dataset.table, as in a script whose project is the call's.
+function makeCatalog(tables, project = PROJECT) {
   // A name in one pair of backticks is one path part to the analyzer, so tables stand at the root under their full names.
   return {
     name: 'catalog',
     builtin_function_options: { language_options: language },
     table: tables.map((t, i) => ({
-      name: `${PROJECT}.${t.dataset}.${t.table}`,
+      name: `${project}${project && '.'}${t.dataset}.${t.table}`,
       serialization_id: i + 1,
       column: t.columns.map((c) => ({ name: c.name, type: parseType(c.type) })),
     })),
@@ -147,13 +149,59 @@ test('every statement passes', async (t) => {
       if (/^\s*CREATE\s+(OR\s+REPLACE\s+)?VIEW/i.test(sql)) addView(catalog, sql, statement);
     });
   }
-  const folder = path.join(root, 'sql');
-  const files = existsSync(folder) ? readdirSync(folder).filter((f) => f.endsWith('.sql')) : [];
+});
+
+// The statements of a file: no text in ours ends a line with ';'.
+function statementsOf(file) {
+  return readFileSync(path.join(root, 'sql', file), 'utf8').split(/;\s*\n/).filter((s) => s.replace(/--.*$/gm, '').trim());
+}
+
+test('every statement of sql/bigquery_schemas.sql passes', async (t) => {
+  const statements = statementsOf('bigquery_schemas.sql');
+  const titles = JSON.parse(ingestor('schema', 'ddl', '--json')).map(({ name }) => name);
+  const tables = JSON.parse(ingestor('schema', 'tables'));
+  const catalog = makeCatalog(tables, '');
+  assert.equal(statements.length, titles.length);
+  for (const [i, sql] of statements.entries()) {
+    await t.test(titles[i], async () => {
+      assert.ok(!sql.includes(PROJECT));
+      const statement = await analyze(catalog, sql);
+      if (/^CREATE OR REPLACE VIEW/m.test(sql)) addView(catalog, sql, statement);
+    });
+  }
+  assert.ok(catalog.table.length > tables.length, 'no view was added');
+});
+
+// What a v1 warehouse may look like: text keys, amounts as floats.
+const V1_TABLES = [
+  { dataset: 'st_raw', table: 'raw_daily_wbr_v2', columns: [{ name: 'invoice_id', type: 'STRING' }, { name: 'day', type: 'DATE' }, { name: 'total', type: 'FLOAT64' }] },
+];
+const VALUES = {
+  BQ_PROJECT_ID: PROJECT, BQ_DATASET_LOGS: 'st_logs_v2', BQ_DATASET_RAW: 'st_raw_v2', V1_PROJECT_ID: PROJECT, V1_DATASET_RAW: 'st_raw', V1_TABLE: 'raw_daily_wbr_v2',
+  V1_KEY: 'invoice_id', V1_DATE: 'day', V1_COLUMN: 'total', V2_TABLE: 'raw_invoices', V2_KEY: 'id', V2_DATE: 'invoiceDate', V2_COLUMN: 'total',
+};
+
+function filled(text) {
+  return text.replace(/\$\{(\w+)\}/g, (_, name) => {
+    assert.ok(VALUES[name], `no value for ${name}`);
+    return VALUES[name];
+  });
+}
+
+test('every query of sql/ passes', async (t) => {
+  const tables = JSON.parse(ingestor('schema', 'tables'));
+  const catalog = makeCatalog([...tables, ...V1_TABLES]);
+  for (const { name, sql } of JSON.parse(ingestor('schema', 'ddl', '--json'))) if (name.startsWith('view ')) addView(catalog, sql, await analyze(catalog, sql));
+  const files = readdirSync(path.join(root, 'sql'), { recursive: true }).filter((f) => f.endsWith('.sql') && f !== 'bigquery_schemas.sql').sort();
+  assert.ok(files.length >= 16, `only ${files.length} files`);
   for (const file of files) {
-    const text = readFileSync(path.join(folder, file), 'utf8').replace(/\$\{?PROJECT\}?/g, PROJECT);
-    for (const sql of text.split(/;\s*\n/).filter((s) => s.replace(/--.*$/gm, '').trim())) {
-      await t.test(`${file}: ${sql.trim().split('\n').at(-1).slice(0, 60)}`, () => analyze(catalog, sql));
-    }
+    await t.test(file, async () => {
+      const statements = statementsOf(file);
+      assert.equal(statements.length, 1);
+      await analyze(catalog, filled(statements[0]));
+      // A column that is not there is seen: the analyzer looks at each name.
+      await assert.rejects(analyze(catalog, filled(statements[0]).replace(/SELECT (DISTINCT )?/, '$&no_such_column, ')), /no_such_column/);
+    });
   }
 });
 

@@ -213,6 +213,43 @@ PARTITION BY DATE(`event_time`)
 CLUSTER BY `action`, `entity_type`
 OPTIONS(description='What became of dead letters', partition_expiration_days=365);
 
+-- table st_logs_v2.backfill_events
+CREATE TABLE IF NOT EXISTS `st_logs_v2.backfill_events` (
+  `event_time` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the row arrived, by the server\'s clock'),
+  `backfill_id` STRING NOT NULL OPTIONS(description='The backfill'),
+  `kind` STRING NOT NULL OPTIONS(description='slice (planned), head (the plan is complete), published (a slice\'s message), retry (a slice is to be published again)'),
+  `slice_number` INT64 NOT NULL OPTIONS(description='Slice, from 1; head: how many there are'),
+  `entity_type` STRING OPTIONS(description='Slice: entity'),
+  `tenant_id` INT64 OPTIONS(description='Slice: ServiceTitan tenant'),
+  `window_from` TIMESTAMP OPTIONS(description='From, of createdOn'),
+  `window_to` TIMESTAMP OPTIONS(description='To, exclusive'),
+  `records_expected` INT64 OPTIONS(description='Records expected, by the source\'s counts'),
+  `requests_expected` INT64 OPTIONS(description='API requests expected'),
+  `task_id` STRING OPTIONS(description='Slice: its task'),
+  `message_id` STRING OPTIONS(description='Published: Pub/Sub message id'),
+  `plan_key` STRING OPTIONS(description='Head: what was asked for; the same command finds its plan by it'),
+  `entities` STRING OPTIONS(description='Head: the entities'),
+  `requested_by` STRING OPTIONS(description='Head: who asked')
+)
+PARTITION BY DATE(`event_time`)
+CLUSTER BY `backfill_id`, `kind`
+OPTIONS(description='Backfills: their plans, and what was published of them', partition_expiration_days=365);
+
+-- table st_logs_v2.dispatch_events
+CREATE TABLE IF NOT EXISTS `st_logs_v2.dispatch_events` (
+  `event_time` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the row arrived, by the server\'s clock'),
+  `entity_type` STRING NOT NULL OPTIONS(description='Entity'),
+  `mode` STRING OPTIONS(description='Mode of the message'),
+  `schedule` STRING OPTIONS(description='The schedule that was served'),
+  `slot_time` TIMESTAMP OPTIONS(description='Its newest slot by then'),
+  `dispatched_at` TIMESTAMP NOT NULL OPTIONS(description='The time for which it was found due'),
+  `task_id` STRING OPTIONS(description='Task'),
+  `message_id` STRING OPTIONS(description='Pub/Sub message id')
+)
+PARTITION BY DATE(`event_time`)
+CLUSTER BY `entity_type`
+OPTIONS(description='What dispatch --due published', partition_expiration_days=365);
+
 -- view st_logs_v2.ingestion_logs
 CREATE OR REPLACE VIEW `st_logs_v2.ingestion_logs`
 OPTIONS(description='Runs, one row each: its end where it has ended')
@@ -262,6 +299,43 @@ FROM `st_logs_v2.checkpoint_events`
 WHERE task_id IS NOT NULL
 QUALIFY ROW_NUMBER() OVER (PARTITION BY task_id, kind, IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, fetch_id)
   ORDER BY event_time, run_id) = 1;
+
+-- view st_logs_v2.backfills
+CREATE OR REPLACE VIEW `st_logs_v2.backfills`
+OPTIONS(description='Backfills whose plan is complete, one row each')
+AS SELECT backfill_id, entities, window_from, window_to, slice_number AS slices, records_expected, requests_expected,
+  plan_key, requested_by, event_time AS created_at
+FROM `st_logs_v2.backfill_events`
+WHERE kind = 'head'
+QUALIFY ROW_NUMBER() OVER (PARTITION BY backfill_id ORDER BY event_time) = 1;
+
+-- view st_logs_v2.backfill_slices
+CREATE OR REPLACE VIEW `st_logs_v2.backfill_slices`
+OPTIONS(description='Slices of all backfills, one row each')
+AS SELECT backfill_id, slice_number, entity_type, tenant_id, window_from, window_to, records_expected, requests_expected,
+  task_id, requested_at, IF(published_at >= requested_at, published_at, NULL) AS published_at,
+  IF(published_at >= requested_at, message_id, NULL) AS message_id, retries
+FROM (
+  SELECT backfill_id, slice_number, MAX(entity_type) AS entity_type, MAX(tenant_id) AS tenant_id,
+    MAX(window_from) AS window_from, MAX(window_to) AS window_to, MAX(records_expected) AS records_expected,
+    MAX(requests_expected) AS requests_expected, MAX(task_id) AS task_id,
+    MAX(IF(kind IN ('slice', 'retry'), event_time, NULL)) AS requested_at,
+    MAX(IF(kind = 'published', event_time, NULL)) AS published_at,
+    ARRAY_AGG(message_id IGNORE NULLS ORDER BY event_time DESC LIMIT 1)[SAFE_OFFSET(0)] AS message_id,
+    COUNTIF(kind = 'retry') AS retries
+  FROM `st_logs_v2.backfill_events`
+  WHERE kind != 'head'
+  GROUP BY backfill_id, slice_number
+)
+WHERE task_id IS NOT NULL;
+
+-- view st_logs_v2.dispatches
+CREATE OR REPLACE VIEW `st_logs_v2.dispatches`
+OPTIONS(description='The newest dispatch of each entity by its schedule')
+AS SELECT entity_type, mode, schedule, slot_time, dispatched_at, task_id, message_id
+FROM `st_logs_v2.dispatch_events`
+WHERE entity_type IS NOT NULL
+QUALIFY ROW_NUMBER() OVER (PARTITION BY entity_type ORDER BY event_time DESC) = 1;
 
 -- table st_raw_v2.raw_jobs
 CREATE TABLE IF NOT EXISTS `st_raw_v2.raw_jobs` (

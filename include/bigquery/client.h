@@ -74,6 +74,8 @@ enum { BQ_MAX_RESULT_ROWS = 200000, BQ_MAX_RESULT_BYTES = 64 * 1024 * 1024 };
 void bq_result_release(struct bq_result *result);
 const char *bq_result_text(const struct bq_result *result, size_t row,
                            const char *column); /* NULL: NULL or no such column */
+/* The same with "" for NULL. */
+const char *bq_result_string(const struct bq_result *result, size_t row, const char *column);
 int64_t bq_result_int(const struct bq_result *result, size_t row, const char *column, int64_t fallback);
 
 /* Runs to the end and reads all rows (with a fresh job id; ambiguous failures are settled by that id). `result` is zeroed first. */

@@ -64,6 +64,26 @@ struct event_dead_letter { /* dead_letter_audit: what an operator did; "" = not 
     int64_t tenant, attempts, replays;
     struct slice payload;
 };
+enum event_backfill_kind {
+    EVENT_BACKFILL_SLICE,     /* a slice is planned */
+    EVENT_BACKFILL_HEAD,      /* the plan is complete: before this row its slices do not count */
+    EVENT_BACKFILL_PUBLISHED, /* a slice's message is in the topic */
+    EVENT_BACKFILL_RETRY,     /* a rejected slice is to be published again */
+};
+struct event_backfill { /* backfill_events; what a kind does not have stays 0 */
+    enum event_backfill_kind kind;
+    const char *backfill_id;
+    int64_t slice;                                  /* number, from 1; HEAD: how many there are */
+    const char *entity, *task_id;                   /* SLICE */
+    int64_t tenant, from_us, to_us;                 /* SLICE; HEAD: the whole range */
+    int64_t records, requests;                      /* SLICE, HEAD: expected */
+    const char *message_id;                         /* PUBLISHED */
+    const char *plan_key, *entities, *requested_by; /* HEAD: what was asked for, and its entities as people read them */
+};
+struct event_dispatch { /* dispatch_events: a schedule of an entity was served */
+    const char *entity, *mode, *task_id, *message_id, *schedule;
+    int64_t slot_us, dispatched_us /* the time for which it was found due */;
+};
 
 struct events;
 struct events *events_new(struct bq_writer *writer, const char *logs_dataset); /* borrows the writer */
@@ -84,6 +104,11 @@ bool events_checkpoint(struct events *events, const struct event_checkpoint *e, 
 /* All are durable, in one or few requests, when it returns true. */
 bool events_dead_letters(struct events *events, const struct event_dead_letter *e, size_t count, struct cancel *cancel,
                          struct error *err) MUST_CHECK;
+/* Many at once: all are durable, in one or few requests, when it returns true. */
+bool events_backfill(struct events *events, const struct event_backfill *e, size_t count, struct cancel *cancel,
+                     struct error *err) MUST_CHECK;
+bool events_dispatch(struct events *events, const struct event_dispatch *e, size_t count, struct cancel *cancel,
+                     struct error *err) MUST_CHECK;
 
 /* The event tables and views, for init, DDL and the analyzer test. */
 size_t events_table_count(void);

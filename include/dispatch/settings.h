@@ -29,7 +29,7 @@ struct entity_settings { /* the config's entities section; parallel to the regis
     const struct entity *entity;
     bool enabled;
     const char *sync_mode; /* incremental or full: the mode of a dispatch that names none */
-    const char *schedule;  /* five cron fields, UTC; "" = none */
+    const char *schedule;  /* five cron fields (dispatch/cron.h), in the zone of schedule_time_zone; "" = none */
     int64_t priority;      /* 1 is dispatched first */
     const char *description;
 };
@@ -50,7 +50,7 @@ struct settings {
     /* Google */
     const char *google_credentials;
     /* Sync */
-    const char *default_mode, *full_sync_day;
+    const char *default_mode, *full_sync_day, *schedule_time_zone;
     int64_t lookback_days, overlap_s, worker_concurrency, max_concurrent_requests, max_retries, quarantine_percent;
     int64_t port, log_progress_s, worker_port;
     const char *log_level, *worker_bind;
@@ -83,11 +83,12 @@ const struct tenant_settings *settings_tenant(const struct settings *settings,
                                               int64_t id); /* NULL when not configured */
 const struct entity_settings *settings_entity(const struct settings *settings,
                                               const char *name); /* NULL when unknown */
+/* All entities by priority, then in registry order: ret has room for entity_count of them (at most REGISTRY_MAX_ENTITIES). */
+void settings_order(const struct settings *settings, const struct entity_settings **ret);
+/* The same check as settings_load's, for what a command needs only in some of its uses. */
+bool settings_check(const struct settings *settings, unsigned command, struct error *err) MUST_CHECK;
 
 extern const struct option_row settings_rows[];
 size_t settings_row_count(void);
-
-/* True when the text is five cron fields that can be met ("0 * /2 * * *" without the space). */
-bool settings_is_cron(const char *text);
 
 #endif

@@ -73,6 +73,8 @@ struct http_pool;
 struct http_pool *http_pool_new(size_t max_clients);
 void http_pool_free(struct http_pool *pool);                /* all clients must be back */
 struct http_client *http_pool_take(struct http_pool *pool); /* waits while all are out; never NULL */
+/* The same for work that may wait: everybody else goes first, and the last client of several is theirs. */
+struct http_client *http_pool_take_background(struct http_pool *pool);
 void http_pool_give(struct http_pool *pool, struct http_client *client);
 
 #endif

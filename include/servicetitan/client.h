@@ -54,6 +54,7 @@ struct st_list_request {
     const struct entity *entity;
     struct st_window window;
     bool unfiltered; /* no time filter at all */
+    bool background; /* other requests of the tenant and the process go first */
     bool by_id;      /* sort=+Id: helps paging where the endpoint honours it, is ignored where not */
     int64_t page, page_size;
     struct page *sink;                               /* fed with the body */

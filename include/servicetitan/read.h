@@ -30,6 +30,7 @@ struct st_read_request {
         whole; /* a full read: find the bounds of history, compare the sum with the unfiltered total, read stragglers by pages */
     int64_t page_size;                /* 0 = the entity's largest */
     int concurrency;                  /* reader threads, >= 1 */
+    bool background;                  /* other requests go first (a backfill's beside live runs) */
     const struct st_window *accepted; /* windows that need not be read again (checkpoint); sorted by from_us */
     size_t accepted_count;
     void (*progress)(void *user, int64_t records,

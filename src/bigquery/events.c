@@ -399,3 +399,62 @@ bool events_dead_letters(struct events *events, const struct event_dead_letter *
     }
     return rows_finish(events, &list, ok, cancel, err);
 }
+
+static void put_backfill(struct event_row *row, const struct event_backfill *e)
+{
+    static const char *const kinds[] = {[EVENT_BACKFILL_SLICE] = "slice",
+                                        [EVENT_BACKFILL_HEAD] = "head",
+                                        [EVENT_BACKFILL_PUBLISHED] = "published",
+                                        [EVENT_BACKFILL_RETRY] = "retry"};
+    put_text(row, "backfill_id", e->backfill_id);
+    put_text(row, "kind", kinds[e->kind]);
+    put_int(row, "slice_number", e->slice);
+    put_text(row, "message_id", e->message_id);
+    if (e->kind != EVENT_BACKFILL_SLICE && e->kind != EVENT_BACKFILL_HEAD)
+        return;
+    put_text(row, "entity_type", e->entity);
+    if (e->tenant)
+        put_int(row, "tenant_id", e->tenant);
+    put_int(row, "window_from", e->from_us);
+    put_int(row, "window_to", e->to_us);
+    put_int(row, "records_expected", e->records);
+    put_int(row, "requests_expected", e->requests);
+    put_text(row, "task_id", e->task_id);
+    put_text(row, "plan_key", e->plan_key);
+    put_text(row, "entities", e->entities);
+    put_text(row, "requested_by", e->requested_by);
+}
+
+bool events_backfill(struct events *events, const struct event_backfill *e, size_t count, struct cancel *cancel,
+                     struct error *err)
+{
+    struct event_rows list;
+    bool ok = true;
+    rows_init(&list, &table_backfill_events);
+    for (size_t i = 0; ok && i < count; i++) {
+        struct event_row row = {&table_backfill_events, BUF_INIT};
+        put_backfill(&row, &e[i]);
+        ok = rows_add(events, &list, &row, cancel, err);
+    }
+    return rows_finish(events, &list, ok, cancel, err);
+}
+
+bool events_dispatch(struct events *events, const struct event_dispatch *e, size_t count, struct cancel *cancel,
+                     struct error *err)
+{
+    struct event_rows list;
+    bool ok = true;
+    rows_init(&list, &table_dispatch_events);
+    for (size_t i = 0; ok && i < count; i++) {
+        struct event_row row = {&table_dispatch_events, BUF_INIT};
+        put_text(&row, "entity_type", e[i].entity);
+        put_text(&row, "mode", e[i].mode);
+        put_text(&row, "schedule", e[i].schedule);
+        put_time(&row, "slot_time", e[i].slot_us);
+        put_time(&row, "dispatched_at", e[i].dispatched_us);
+        put_text(&row, "task_id", e[i].task_id);
+        put_text(&row, "message_id", e[i].message_id);
+        ok = rows_add(events, &list, &row, cancel, err);
+    }
+    return rows_finish(events, &list, ok, cancel, err);
+}

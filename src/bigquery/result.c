@@ -36,6 +36,12 @@ const char *bq_result_text(const struct bq_result *result, size_t row, const cha
     return NULL;
 }
 
+const char *bq_result_string(const struct bq_result *result, size_t row, const char *column)
+{
+    const char *text = bq_result_text(result, row, column);
+    return text ? text : "";
+}
+
 int64_t bq_result_int(const struct bq_result *result, size_t row, const char *column, int64_t fallback)
 {
     int64_t value = fallback;

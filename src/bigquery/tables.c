@@ -215,10 +215,45 @@ static const struct column table_dead_letter_audit_columns[] = {
 TABLE(table_dead_letter_audit, "dead_letter_audit", LOG_EXPIRY_DAYS, "What became of dead letters", "action",
       "entity_type");
 
+static const struct column table_backfill_events_columns[] = {
+    EVENT_TIME,
+    NEED("backfill_id", COLUMN_STRING, "The backfill"),
+    NEED("kind", COLUMN_STRING,
+         "slice (planned), head (the plan is complete), published (a slice's message), retry (a slice is to be "
+         "published "
+         "again)"),
+    NEED("slice_number", COLUMN_INT64, "Slice, from 1; head: how many there are"),
+    COL("entity_type", COLUMN_STRING, "Slice: entity"),
+    COL("tenant_id", COLUMN_INT64, "Slice: ServiceTitan tenant"),
+    COL("window_from", COLUMN_TIMESTAMP, "From, of createdOn"),
+    COL("window_to", COLUMN_TIMESTAMP, "To, exclusive"),
+    COL("records_expected", COLUMN_INT64, "Records expected, by the source's counts"),
+    COL("requests_expected", COLUMN_INT64, "API requests expected"),
+    COL("task_id", COLUMN_STRING, "Slice: its task"),
+    COL("message_id", COLUMN_STRING, "Published: Pub/Sub message id"),
+    COL("plan_key", COLUMN_STRING, "Head: what was asked for; the same command finds its plan by it"),
+    COL("entities", COLUMN_STRING, "Head: the entities"),
+    COL("requested_by", COLUMN_STRING, "Head: who asked"),
+};
+TABLE(table_backfill_events, "backfill_events", LOG_EXPIRY_DAYS,
+      "Backfills: their plans, and what was published of them", "backfill_id", "kind");
+
+static const struct column table_dispatch_events_columns[] = {
+    EVENT_TIME,
+    NEED("entity_type", COLUMN_STRING, "Entity"),
+    COL("mode", COLUMN_STRING, "Mode of the message"),
+    COL("schedule", COLUMN_STRING, "The schedule that was served"),
+    COL("slot_time", COLUMN_TIMESTAMP, "Its newest slot by then"),
+    NEED("dispatched_at", COLUMN_TIMESTAMP, "The time for which it was found due"),
+    COL("task_id", COLUMN_STRING, "Task"),
+    COL("message_id", COLUMN_STRING, "Pub/Sub message id"),
+};
+TABLE(table_dispatch_events, "dispatch_events", LOG_EXPIRY_DAYS, "What dispatch --due published", "entity_type");
+
 static const struct table_schema *const tables[] = {
-    &table_ingestion_log_events, &table_sync_state_events, &table_staged_run_events,
-    &table_target_change_events, &table_checkpoint_events, &table_schema_drift,
-    &table_quarantine,           &table_reconciliation,    &table_dead_letter_audit,
+    &table_ingestion_log_events, &table_sync_state_events, &table_staged_run_events, &table_target_change_events,
+    &table_checkpoint_events,    &table_schema_drift,      &table_quarantine,        &table_reconciliation,
+    &table_dead_letter_audit,    &table_backfill_events,   &table_dispatch_events,
 };
 
 size_t events_table_count(void)
@@ -278,6 +313,37 @@ static const struct log_view views[] = {
      "QUALIFY ROW_NUMBER() OVER (PARTITION BY task_id, kind, IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, "
      "fetch_id)\n"
      "  ORDER BY event_time, run_id) = 1"},
+    {"backfills", "Backfills whose plan is complete, one row each", "backfill_events",
+     "SELECT backfill_id, entities, window_from, window_to, slice_number AS slices, records_expected, "
+     "requests_expected,\n"
+     "  plan_key, requested_by, event_time AS created_at\n"
+     "FROM %s\n"
+     "WHERE kind = 'head'\n"
+     "QUALIFY ROW_NUMBER() OVER (PARTITION BY backfill_id ORDER BY event_time) = 1"},
+    /* A message counts for the newest request only; a slice without one is still to be published. */
+    {"backfill_slices", "Slices of all backfills, one row each", "backfill_events",
+     "SELECT backfill_id, slice_number, entity_type, tenant_id, window_from, window_to, records_expected, "
+     "requests_expected,\n"
+     "  task_id, requested_at, IF(published_at >= requested_at, published_at, NULL) AS published_at,\n"
+     "  IF(published_at >= requested_at, message_id, NULL) AS message_id, retries\n"
+     "FROM (\n"
+     "  SELECT backfill_id, slice_number, MAX(entity_type) AS entity_type, MAX(tenant_id) AS tenant_id,\n"
+     "    MAX(window_from) AS window_from, MAX(window_to) AS window_to, MAX(records_expected) AS records_expected,\n"
+     "    MAX(requests_expected) AS requests_expected, MAX(task_id) AS task_id,\n"
+     "    MAX(IF(kind IN ('slice', 'retry'), event_time, NULL)) AS requested_at,\n"
+     "    MAX(IF(kind = 'published', event_time, NULL)) AS published_at,\n"
+     "    ARRAY_AGG(message_id IGNORE NULLS ORDER BY event_time DESC LIMIT 1)[SAFE_OFFSET(0)] AS message_id,\n"
+     "    COUNTIF(kind = 'retry') AS retries\n"
+     "  FROM %s\n"
+     "  WHERE kind != 'head'\n"
+     "  GROUP BY backfill_id, slice_number\n"
+     ")\n"
+     "WHERE task_id IS NOT NULL"},
+    {"dispatches", "The newest dispatch of each entity by its schedule", "dispatch_events",
+     "SELECT entity_type, mode, schedule, slot_time, dispatched_at, task_id, message_id\n"
+     "FROM %s\n"
+     "WHERE entity_type IS NOT NULL\n"
+     "QUALIFY ROW_NUMBER() OVER (PARTITION BY entity_type ORDER BY event_time DESC) = 1"},
 };
 
 size_t log_view_count(void)

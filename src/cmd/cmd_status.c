@@ -4,7 +4,6 @@
 
 #include "command.h"
 #include "operate/operate.h"
-#include "operate/table.h"
 
 struct question {
     int64_t tenant, limit;
@@ -30,13 +29,8 @@ static bool ask_last_sync(struct services *v, const struct question *q, struct b
 
 static bool read_question(struct invocation *in, struct question *q)
 {
-    const char *limit = invocation_option(in, "--limit");
     *q = (struct question){.limit = 10};
-    if (limit && (!slice_to_int64(slice_str(limit), &q->limit) || q->limit < 1 || q->limit > 1000)) {
-        usage_error(in, "--limit is \"%s\": a number from 1 to 1000 is needed", limit);
-        return false;
-    }
-    if (!invocation_tenant(in, &q->tenant))
+    if (!invocation_limit(in, &q->limit) || !invocation_tenant(in, &q->tenant))
         return false;
     if (in->argc > 1) {
         usage_error(in, "unexpected argument '%s'", in->argv[1]);
@@ -56,21 +50,15 @@ static enum exit_code ask(struct invocation *in, ask_fn *fn)
     struct services services;
     struct question question;
     struct bq_result result = {0};
-    struct buf text = BUF_INIT;
     if (!read_question(in, &question))
         return EXIT_USAGE;
     bool ok =
         services_open(&services, &in->settings, SETTINGS_BIGQUERY, &err) && fn(&services, &question, &result, &err);
     services_close(&services);
-    if (ok) {
-        (in->json ? table_json : table_print)(&text, &result);
-        fputs(buf_cstr(&text), stdout);
-        if (!in->json && result.row_count == 0)
-            printf("(nothing yet)\n");
-    } else {
+    if (ok)
+        command_print_result(in, &result);
+    else
         add_init_hint(&err);
-    }
-    buf_release(&text);
     bq_result_release(&result);
     return ok ? EXIT_OK : command_failed(in, &err);
 }

@@ -39,7 +39,7 @@ struct command {
 #define COMMAND_NO_SETTINGS (~0u)
 
 extern const struct command command_worker, command_dispatch, command_init, command_status, command_runs,
-    command_last_sync, command_query, command_dlq, command_config, command_schema;
+    command_last_sync, command_backfill, command_query, command_dlq, command_config, command_schema;
 extern const struct command *const commands[]; /* ends with NULL */
 
 /* True for an option of the command that takes no value. */
@@ -54,7 +54,11 @@ void command_tell(const struct invocation *in, const struct error *err);
 enum exit_code command_failed(const struct invocation *in, const struct error *err);
 /* Says what to do where a dataset, table or view is not found: they come with init. */
 void add_init_hint(struct error *err);
+/* The rows as a table or as JSON, on standard output. */
+void command_print_result(const struct invocation *in, const struct bq_result *result);
 /* Tenant given by --tenant; 0 when absent. False after an error line. */
 bool invocation_tenant(struct invocation *in, int64_t *ret);
+/* Rows given by --limit, 1 to 1000; *ret stays when it is absent. False after an error line. */
+bool invocation_limit(struct invocation *in, int64_t *ret);
 
 #endif

@@ -3,10 +3,11 @@
 
 #include "base/log.h"
 #include "command.h"
+#include "operate/table.h"
 
 const struct command *const commands[] = {
-    &command_worker, &command_dispatch, &command_init,   &command_status, &command_runs, &command_last_sync,
-    &command_query,  &command_dlq,      &command_schema, &command_config, NULL,
+    &command_worker,    &command_dispatch, &command_backfill, &command_init,   &command_status, &command_runs,
+    &command_last_sync, &command_query,    &command_dlq,      &command_schema, &command_config, NULL,
 };
 
 bool invocation_is_switch(const struct invocation *in, const char *name)
@@ -71,7 +72,8 @@ void command_tell(const struct invocation *in, const struct error *err)
 enum exit_code command_failed(const struct invocation *in, const struct error *err)
 {
     static const char *const usage_codes[] = {"unknown_entity", "unknown_mode", "unknown_tenant",
-                                              "config",         "config_value", "config_missing"};
+                                              "config",         "config_value", "config_missing",
+                                              "bad_window",     "bad_slice",    "unknown_backfill"};
     command_tell(in, err);
     for (size_t i = 0; i < sizeof usage_codes / sizeof usage_codes[0]; i++)
         if (strcmp(err->code, usage_codes[i]) == 0)
@@ -86,6 +88,16 @@ void add_init_hint(struct error *err)
         error_set(err, plain.class, plain.code, "%s; `st-ingestor init` makes what is missing", plain.message);
 }
 
+void command_print_result(const struct invocation *in, const struct bq_result *result)
+{
+    struct buf text = BUF_INIT;
+    (in->json ? table_json : table_print)(&text, result);
+    fputs(buf_cstr(&text), stdout);
+    if (!in->json && result->row_count == 0)
+        printf("(nothing yet)\n");
+    buf_release(&text);
+}
+
 bool invocation_tenant(struct invocation *in, int64_t *ret)
 {
     const char *text = invocation_option(in, "--tenant");
@@ -97,4 +109,13 @@ bool invocation_tenant(struct invocation *in, int64_t *ret)
         return false;
     }
     return true;
+}
+
+bool invocation_limit(struct invocation *in, int64_t *ret)
+{
+    const char *text = invocation_option(in, "--limit");
+    if (!text || (slice_to_int64(slice_str(text), ret) && *ret >= 1 && *ret <= 1000))
+        return true;
+    usage_error(in, "--limit is \"%s\": a number from 1 to 1000 is needed", text);
+    return false;
 }

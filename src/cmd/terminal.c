@@ -9,14 +9,13 @@
 
 enum { QUIET_REAL_MS = 5000, EXIT_INTERRUPTED = 130, LAST_WORD_SIZE = 400 };
 
-static bool is_new(const struct progress_line *line, const char *text)
+/* A command that is over soon needs no lines. */
+static bool is_due(struct progress_line *line, const char *text)
 {
-    return !line->told || strcmp(line->told, text) != 0;
-}
-
-static bool is_due(const struct progress_line *line)
-{
-    return !line->told || clock_real_ms(clock_mono_ms() - line->told_ms) >= QUIET_REAL_MS;
+    int64_t now_ms = clock_mono_ms();
+    if (line->told_ms == 0)
+        line->told_ms = now_ms;
+    return clock_real_ms(now_ms - line->told_ms) >= QUIET_REAL_MS && (!line->told || strcmp(line->told, text) != 0);
 }
 
 void progress_show(struct progress_line *line, const char *fmt, ...)
@@ -30,7 +29,7 @@ void progress_show(struct progress_line *line, const char *fmt, ...)
         fprintf(stderr, "\r\x1b[2K%s", buf_cstr(&text));
         fflush(stderr);
         line->painted = true;
-    } else if (is_new(line, buf_cstr(&text)) && is_due(line)) {
+    } else if (is_due(line, buf_cstr(&text))) {
         fprintf(stderr, "%s\n", buf_cstr(&text));
         free(line->told);
         line->told = buf_detach(&text);
@@ -45,6 +44,15 @@ void progress_end(struct progress_line *line)
         fputs("\r\x1b[2K", stderr);
     free(line->told);
     *line = (struct progress_line){0};
+}
+
+const char *reason_text(char out[REASON_SIZE], const char *text)
+{
+    size_t len = 0;
+    for (; *text && len + 1 < REASON_SIZE; text++)
+        out[len++] = (unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7F ? ' ' : *text;
+    out[len] = '\0';
+    return out;
 }
 
 bool terminal_can_ask(void)

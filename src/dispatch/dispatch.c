@@ -50,25 +50,13 @@ static bool add_entity(struct plan *plan, const struct settings *s, const struct
     return true;
 }
 
-static int by_priority(const void *a, const void *b)
-{
-    const struct entity_settings *const *x = a, *const *y = b;
-    if ((*x)->priority != (*y)->priority)
-        return (*x)->priority < (*y)->priority ? -1 : 1;
-    return *x < *y ? -1 : *x > *y;
-}
-
 static bool add_all(struct plan *plan, const struct settings *s, const struct dispatch_request *request, int64_t now_us,
                     struct error *err)
 {
     const struct entity_settings *order[REGISTRY_MAX_ENTITIES];
-    size_t count = 0;
+    settings_order(s, order);
     for (size_t i = 0; i < s->entity_count; i++)
-        if (s->entities[i].enabled)
-            order[count++] = &s->entities[i];
-    qsort(order, count, sizeof order[0], by_priority);
-    for (size_t i = 0; i < count; i++)
-        if (!add_entity(plan, s, request, order[i]->entity->name, now_us, err))
+        if (order[i]->enabled && !add_entity(plan, s, request, order[i]->entity->name, now_us, err))
             return false;
     return true;
 }
@@ -90,23 +78,67 @@ bool plan_make(struct plan *plan, const struct settings *s, const struct dispatc
     return true;
 }
 
-static void note_id(void *user, size_t index, const char *id)
+/* ---- Single tasks ------------------------------------------------------------------------------------------------- */
+
+static bool add_single(void *user, const struct task *single)
 {
     struct plan *plan = user;
-    snprintf(plan->items[index].message_id, sizeof plan->items[index].message_id, "%s", id);
+    plan->items[plan->count++].task = *single;
+    return true;
 }
 
-static bool publish(struct services *services, struct plan *plan, struct cancel *cancel, struct error *err)
+/* Groups, which the worker would expand, are expanded here. */
+static void expand(struct plan *plan, const struct settings *s)
 {
-    struct buf *texts = xcalloc(plan->count, sizeof *texts);
-    struct pubsub_message *messages = xcalloc(plan->count, sizeof *messages);
+    struct plan single = {.items = xcalloc(plan->count * (s->tenant_count + 1), sizeof single.items[0])};
     for (size_t i = 0; i < plan->count; i++) {
-        task_format(&plan->items[i].task, &texts[i]);
+        if (task_is_group(&plan->items[i].task, s)) {
+            task_expand(&plan->items[i].task, s, add_single, &single);
+            continue;
+        }
+        if (!plan->items[i].task.tenant)
+            plan->items[i].task.tenant = s->tenants[0].id;
+        add_single(&single, &plan->items[i].task);
+    }
+    free(plan->items);
+    *plan = single;
+}
+
+bool dispatch_plan(const struct settings *s, const struct dispatch_request *request, struct dispatched **ret,
+                   size_t *ret_count, struct error *err)
+{
+    struct plan plan = {0};
+    if (!plan_make(&plan, s, request, clock_wall_us(), err)) {
+        free(plan.items);
+        return false;
+    }
+    if (request->single_tasks)
+        expand(&plan, s);
+    *ret = plan.items;
+    *ret_count = plan.count;
+    return true;
+}
+
+/* ---- Publishing --------------------------------------------------------------------------------------------------- */
+
+static void note_id(void *user, size_t index, const char *id)
+{
+    struct dispatched *items = user;
+    snprintf(items[index].message_id, sizeof items[index].message_id, "%s", id);
+}
+
+bool dispatch_send(struct services *services, struct dispatched *items, size_t count, struct cancel *cancel,
+                   struct error *err)
+{
+    struct buf *texts = xcalloc(count + 1, sizeof *texts);
+    struct pubsub_message *messages = xcalloc(count + 1, sizeof *messages);
+    for (size_t i = 0; i < count; i++) {
+        task_format(&items[i].task, &texts[i]);
         messages[i].data = buf_slice(&texts[i]);
     }
-    bool ok = pubsub_publish(services->pubsub, services->settings->pubsub_topic, messages, plan->count, note_id, plan,
-                             NULL, cancel, err);
-    for (size_t i = 0; i < plan->count; i++)
+    bool ok = pubsub_publish(services->pubsub, services->settings->pubsub_topic, messages, count, note_id, items, NULL,
+                             cancel, err);
+    for (size_t i = 0; i < count; i++)
         buf_release(&texts[i]);
     free(texts);
     free(messages);
@@ -116,13 +148,11 @@ static bool publish(struct services *services, struct plan *plan, struct cancel 
 bool dispatch_publish(struct services *services, const struct dispatch_request *request, struct dispatched **ret,
                       size_t *ret_count, struct cancel *cancel, struct error *err)
 {
-    struct plan plan = {0};
-    if (!plan_make(&plan, services->settings, request, clock_wall_us(), err) ||
-        !publish(services, &plan, cancel, err)) {
-        free(plan.items);
+    if (!dispatch_plan(services->settings, request, ret, ret_count, err))
         return false;
-    }
-    *ret = plan.items;
-    *ret_count = plan.count;
-    return true;
+    if (dispatch_send(services, *ret, *ret_count, cancel, err))
+        return true;
+    free(*ret);
+    *ret = NULL;
+    return false;
 }

@@ -7,76 +7,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "dispatch/cron.h"
+
 enum { CONFIG_MAX_BYTES = 4 << 20, TENANT_ID_MAX = 19 };
-
-struct cron_range {
-    int min, max;
-};
-
-/* "*", "5", "1-5", each with an optional "/2", as bits. */
-static bool add_cron_item(struct slice item, const struct cron_range *range, uint64_t *bits)
-{
-    int64_t from = range->min, to = range->max, every = 1;
-    bool has_step = memchr(item.ptr ? item.ptr : "", '/', item.len) != NULL;
-    struct slice step = item, value = slice_cut(&step, '/');
-    if (has_step && (!slice_to_int64(step, &every) || every < 1))
-        return false;
-    if (!slice_eq_str(value, "*")) {
-        bool has_end = memchr(value.ptr ? value.ptr : "", '-', value.len) != NULL;
-        struct slice last = value, first = slice_cut(&last, '-');
-        if (!slice_to_int64(first, &from) || (has_end && !slice_to_int64(last, &to)))
-            return false;
-        if (!has_end)
-            to = has_step ? range->max : from;
-    }
-    if (from < range->min || to > range->max || from > to)
-        return false;
-    for (int64_t at = from; at <= to; at += every < 64 ? every : 64)
-        *bits |= UINT64_C(1) << at;
-    return true;
-}
-
-static bool read_cron_field(struct slice field, const struct cron_range *range, uint64_t *bits)
-{
-    bool more = true;
-    *bits = 0;
-    while (more) {
-        more = memchr(field.ptr, ',', field.len) != NULL;
-        struct slice item = slice_cut(&field, ',');
-        if (item.len == 0 || !add_cron_item(item, range, bits))
-            return false;
-    }
-    return true;
-}
-
-/* Is there a day of the month in one of the months? February's 29th counts. */
-static bool day_exists(uint64_t days, uint64_t months)
-{
-    static const int last[] = {0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    for (int month = 1; month <= 12; month++)
-        if (months >> month & 1 && days & ((UINT64_C(2) << last[month]) - 1))
-            return true;
-    return false;
-}
-
-bool settings_is_cron(const char *text)
-{
-    enum { DAY = 2, MONTH = 3, WEEKDAY = 4, FIELDS = 5 };
-    static const struct cron_range ranges[FIELDS] = {{0, 59}, {0, 23}, {1, 31}, {1, 12}, {0, 7}};
-    struct slice rest = slice_trim(slice_str(text));
-    uint64_t bits[FIELDS];
-    size_t count = 0;
-    bool any_weekday = true;
-    for (; rest.len > 0; count++) {
-        struct slice field = slice_cut(&rest, ' ');
-        rest = slice_trim(rest);
-        if (count == FIELDS || field.len == 0 || !read_cron_field(field, &ranges[count], &bits[count]))
-            return false;
-        if (count == WEEKDAY)
-            any_weekday = slice_eq_str(field, "*");
-    }
-    return count == FIELDS && (!any_weekday || day_exists(bits[DAY], bits[MONTH]));
-}
 
 static bool config_error(struct error *err, const struct settings *s, const char *place, const char *what)
 {
@@ -154,6 +87,7 @@ static bool load_entity(struct settings *s, struct entity_settings *e, struct js
 {
     static const char *const members[] = {"enabled", "syncMode", "schedule", "priority", "description", NULL};
     char place[128];
+    struct cron cron;
     json_object_object_foreach(obj, name, value)
     {
         size_t i = 0;
@@ -179,7 +113,7 @@ static bool load_entity(struct settings *s, struct entity_settings *e, struct js
     e->description = json_text_at(obj, "description", e->entity->description);
     if (strcmp(e->sync_mode, "incremental") != 0 && strcmp(e->sync_mode, "full") != 0)
         return config_error(err, s, place, "has a syncMode that is neither \"incremental\" nor \"full\"");
-    if (e->schedule[0] && !settings_is_cron(e->schedule))
+    if (e->schedule[0] && !cron_parse(e->schedule, &cron))
         return config_error(err, s, place, "has a schedule that is not five cron fields");
     if (e->priority < 1 || e->priority > 100)
         return config_error(err, s, place, "has a priority outside 1 to 100");
@@ -382,6 +316,12 @@ static bool load_options(struct settings *s, bool env_optional, struct error *er
            option_set_env_file(&s->options, s->env_path, env_optional, err) && option_set_environment(&s->options, err);
 }
 
+bool settings_check(const struct settings *s, unsigned command, struct error *err)
+{
+    return option_set_check(&s->options, command, err) &&
+           (!(command & SETTINGS_SERVICETITAN) || check_servicetitan(s, err));
+}
+
 bool settings_load(struct settings *s, const struct settings_files *files, unsigned command, struct error *err)
 {
     *s = (struct settings){0};
@@ -445,4 +385,19 @@ const struct entity_settings *settings_entity(const struct settings *s, const ch
         if (strcmp(s->entities[i].entity->name, name) == 0)
             return &s->entities[i];
     return NULL;
+}
+
+static int by_priority(const void *a, const void *b)
+{
+    const struct entity_settings *const *x = a, *const *y = b;
+    if ((*x)->priority != (*y)->priority)
+        return (*x)->priority < (*y)->priority ? -1 : 1;
+    return *x < *y ? -1 : *x > *y;
+}
+
+void settings_order(const struct settings *s, const struct entity_settings **ret)
+{
+    for (size_t i = 0; i < s->entity_count; i++)
+        ret[i] = &s->entities[i];
+    qsort(ret, s->entity_count, sizeof ret[0], by_priority);
 }

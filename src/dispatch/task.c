@@ -173,14 +173,6 @@ bool task_is_group(const struct task *task, const struct settings *settings)
     return strcmp(task->entity, "all") == 0 || (task->tenant == 0 && settings->tenant_count > 1);
 }
 
-static int by_priority(const void *a, const void *b)
-{
-    const struct entity_settings *const *x = a, *const *y = b;
-    if ((*x)->priority != (*y)->priority)
-        return (*x)->priority < (*y)->priority ? -1 : 1;
-    return *x < *y ? -1 : *x > *y;
-}
-
 static uint64_t fnv1a(const char *text)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
@@ -228,16 +220,11 @@ bool task_expand(const struct task *task, const struct settings *settings,
                  bool (*fn)(void *user, const struct task *single), void *user)
 {
     const struct entity_settings *order[REGISTRY_MAX_ENTITIES];
-    size_t count = 0;
     bool all = strcmp(task->entity, "all") == 0, ok = true;
-    for (size_t i = 0; i < settings->entity_count; i++) {
-        const struct entity_settings *e = &settings->entities[i];
-        if (all ? e->enabled : strcmp(e->entity->name, task->entity) == 0)
-            order[count++] = e;
-    }
-    qsort(order, count, sizeof order[0], by_priority);
-    for (size_t i = 0; ok && i < count; i++)
-        ok = expand_entity(task, order[i], settings, fn, user);
+    settings_order(settings, order);
+    for (size_t i = 0; ok && i < settings->entity_count; i++)
+        if (all ? order[i]->enabled : strcmp(order[i]->entity->name, task->entity) == 0)
+            ok = expand_entity(task, order[i], settings, fn, user);
     return ok;
 }
 

@@ -1,7 +1,8 @@
 /* http_pool.c - a bounded set of HTTP clients that threads borrow.
  *
  * Clients are made when first needed and given out last in, first out, so that a quiet process keeps few warm
- * connections. Any thread. */
+ * connections. Those of the background get one when nobody else waits, and never the last: an exchange may take minutes. Any
+ * thread. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -9,7 +10,8 @@
 
 struct http_pool {
     pthread_mutex_t mutex;
-    pthread_cond_t returned;
+    pthread_cond_t returned, spare; /* a client is in; the background may have one */
+    size_t waiting;                 /* foreground */
     size_t max_clients;
     size_t made;
     size_t idle;
@@ -23,6 +25,7 @@ struct http_pool *http_pool_new(size_t max_clients)
     pool->max_clients = max_clients;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->returned, NULL);
+    pthread_cond_init(&pool->spare, NULL);
     return pool;
 }
 
@@ -33,23 +36,61 @@ void http_pool_free(struct http_pool *pool)
     BUG_ON(pool->idle != pool->made);
     for (size_t i = 0; i < pool->idle; i++)
         http_client_free(pool->clients[i]);
+    pthread_cond_destroy(&pool->spare);
     pthread_cond_destroy(&pool->returned);
     pthread_mutex_destroy(&pool->mutex);
     free(pool);
 }
 
-struct http_client *http_pool_take(struct http_pool *pool)
+static bool has_free(const struct http_pool *pool)
+{
+    return pool->idle > 0 || pool->made < pool->max_clients;
+}
+
+static bool has_spare(const struct http_pool *pool)
+{
+    size_t out = pool->made - pool->idle;
+    return pool->waiting == 0 && out < (pool->max_clients > 1 ? pool->max_clients - 1 : 1);
+}
+
+/* With the mutex held. */
+static void wake_one(struct http_pool *pool)
+{
+    if (pool->waiting > 0 && has_free(pool))
+        pthread_cond_signal(&pool->returned);
+    else if (has_spare(pool))
+        pthread_cond_signal(&pool->spare);
+}
+
+/* With the mutex held, which it releases: an idle client, or room for a new one. */
+static struct http_client *take_free(struct http_pool *pool)
 {
     struct http_client *client = NULL;
-    pthread_mutex_lock(&pool->mutex);
-    while (pool->idle == 0 && pool->made == pool->max_clients)
-        pthread_cond_wait(&pool->returned, &pool->mutex);
     if (pool->idle > 0)
         client = pool->clients[--pool->idle];
     else
         pool->made++;
+    wake_one(pool);
     pthread_mutex_unlock(&pool->mutex);
     return client ? client : http_client_new();
+}
+
+struct http_client *http_pool_take(struct http_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    pool->waiting++;
+    while (!has_free(pool))
+        pthread_cond_wait(&pool->returned, &pool->mutex);
+    pool->waiting--;
+    return take_free(pool);
+}
+
+struct http_client *http_pool_take_background(struct http_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    while (!has_spare(pool))
+        pthread_cond_wait(&pool->spare, &pool->mutex);
+    return take_free(pool);
 }
 
 void http_pool_give(struct http_pool *pool, struct http_client *client)
@@ -57,6 +98,6 @@ void http_pool_give(struct http_pool *pool, struct http_client *client)
     pthread_mutex_lock(&pool->mutex);
     BUG_ON(pool->idle == pool->made);
     pool->clients[pool->idle++] = client;
-    pthread_cond_signal(&pool->returned);
+    wake_one(pool);
     pthread_mutex_unlock(&pool->mutex);
 }

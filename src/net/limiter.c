@@ -2,7 +2,7 @@
  *
  * Tokens are counted when somebody asks, by the time that has passed; no thread of its own. Waiters stand in a list on
  * their own stacks, and only the first of them sleeps with a deadline, so that requests leave in the order they came
- * and a free token wakes one thread. A 429 also throws the saved burst away: what was saved up is exactly what the
+ * and a free token wakes one thread. Waiters of the background stand behind all others. A 429 also throws the saved burst away: what was saved up is exactly what the
  * server does not want now. */
 #include "net/limiter.h"
 
@@ -21,6 +21,7 @@ enum { SECOND_US = 1000000 };
 struct waiter {
     struct waiter *next;
     struct limiter *limiter;
+    bool background;
     pthread_cond_t wake;
 };
 
@@ -94,8 +95,15 @@ static void wake_first(struct limiter *limiter)
 
 static void join_queue(struct limiter *limiter, struct waiter *waiter)
 {
-    *limiter->last = waiter;
-    limiter->last = &waiter->next;
+    struct waiter **at = &limiter->first;
+    if (waiter->background)
+        at = limiter->last;
+    while (*at && !(*at)->background)
+        at = &(*at)->next;
+    waiter->next = *at;
+    *at = waiter;
+    if (!waiter->next)
+        limiter->last = &waiter->next;
 }
 
 static void leave_queue(struct limiter *limiter, struct waiter *waiter)
@@ -131,9 +139,10 @@ static bool wait_turn(struct limiter *limiter, struct waiter *waiter, struct can
     return false;
 }
 
-bool limiter_take(struct limiter *limiter, struct cancel *cancel, int64_t *ret_waited_ms, struct error *err)
+static bool take(struct limiter *limiter, bool background, struct cancel *cancel, int64_t *ret_waited_ms,
+                 struct error *err)
 {
-    struct waiter waiter = {.limiter = limiter};
+    struct waiter waiter = {.limiter = limiter, .background = background};
     int64_t started_ms = clock_mono_ms();
     clock_cond_init(&waiter.wake);
     pthread_mutex_lock(&limiter->mutex);
@@ -154,6 +163,16 @@ bool limiter_take(struct limiter *limiter, struct cancel *cancel, int64_t *ret_w
     if (ret_waited_ms)
         *ret_waited_ms = clock_mono_ms() - started_ms;
     return true;
+}
+
+bool limiter_take(struct limiter *limiter, struct cancel *cancel, int64_t *ret_waited_ms, struct error *err)
+{
+    return take(limiter, false, cancel, ret_waited_ms, err);
+}
+
+bool limiter_take_background(struct limiter *limiter, struct cancel *cancel, int64_t *ret_waited_ms, struct error *err)
+{
+    return take(limiter, true, cancel, ret_waited_ms, err);
 }
 
 static double floor_rate(const struct limiter *limiter)

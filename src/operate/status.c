@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "base/metrics.h"
+#include "dispatch/due.h"
+#include "operate/backfill_progress.h"
 #include "operate/task_watch.h"
 
 /* %s: project.dataset of the logs. Tenant 0 and entity '' mean all of them. */
@@ -91,10 +93,13 @@ bool operate_last_sync(struct services *v, int64_t tenant, const char *entity, s
 
 void operate_each_sql(const struct settings *s, void (*fn)(void *user, const char *name, const char *sql), void *user)
 {
-    char *texts[] = {status_text(s), runs_text(s, 10), last_sync_text(s), tasks_look_sql(s)};
-    static const char *const names[] = {"operate status", "operate runs", "operate last-sync", "operate tasks"};
+    char *texts[] = {status_text(s), runs_text(s, 10), last_sync_text(s), tasks_look_sql(s), due_sql(s)};
+    static const char *const names[] = {"operate status", "operate runs", "operate last-sync", "operate tasks",
+                                        "dispatch due"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         fn(user, names[i], texts[i]);
         free(texts[i]);
     }
+    backfill_each_sql(s, fn, user);
+    backfill_progress_each_sql(s, fn, user);
 }

@@ -69,30 +69,24 @@ static enum task_state state_of(const char *status, const char *verdict)
     return strcmp(verdict, "reject") == 0 ? TASK_STATE_REJECTED : TASK_STATE_RETRYING;
 }
 
-static const char *cell(const struct bq_result *result, size_t row, const char *column)
-{
-    const char *text = bq_result_text(result, row, column);
-    return text ? text : "";
-}
-
 static void read_status(const struct bq_result *r, size_t row, struct task_status *ret)
 {
     *ret = (struct task_status){
-        .state = state_of(cell(r, row, "status"), cell(r, row, "verdict")),
+        .state = state_of(bq_result_string(r, row, "status"), bq_result_string(r, row, "verdict")),
         .tenant = bq_result_int(r, row, "tenant_id", 0),
         .records = bq_result_int(r, row, "records_inserted", 0),
         .start_us = bq_result_int(r, row, "start_time", 0),
         .end_us = bq_result_int(r, row, "end_time", 0),
         .duration_ms = bq_result_int(r, row, "duration_ms", 0),
     };
-    snprintf(ret->task_id, sizeof ret->task_id, "%s", cell(r, row, "task_id"));
-    snprintf(ret->entity, sizeof ret->entity, "%s", cell(r, row, "entity_type"));
-    snprintf(ret->run_id, sizeof ret->run_id, "%s", cell(r, row, "run_id"));
-    if (!task_mode_parse(cell(r, row, "mode"), &ret->mode))
+    snprintf(ret->task_id, sizeof ret->task_id, "%s", bq_result_string(r, row, "task_id"));
+    snprintf(ret->entity, sizeof ret->entity, "%s", bq_result_string(r, row, "entity_type"));
+    snprintf(ret->run_id, sizeof ret->run_id, "%s", bq_result_string(r, row, "run_id"));
+    if (!task_mode_parse(bq_result_string(r, row, "mode"), &ret->mode))
         ret->mode = TASK_INCREMENTAL;
     if (ret->state == TASK_STATE_RETRYING || ret->state == TASK_STATE_REJECTED) {
-        snprintf(ret->error_code, sizeof ret->error_code, "%s", cell(r, row, "error_code"));
-        snprintf(ret->error_message, sizeof ret->error_message, "%s", cell(r, row, "error_message"));
+        snprintf(ret->error_code, sizeof ret->error_code, "%s", bq_result_string(r, row, "error_code"));
+        snprintf(ret->error_message, sizeof ret->error_message, "%s", bq_result_string(r, row, "error_message"));
     }
 }
 

@@ -244,13 +244,13 @@ static void count_exchange(const struct st_tenant *tenant, const char *endpoint,
         metrics_observe(METRIC_ST_REQUEST_DURATION, response->elapsed_ms, METRIC_LABELS(endpoint));
 }
 
-bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, const struct http_request *request,
+bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, bool background, const struct http_request *request,
                  struct http_response *response, struct error *err)
 {
     struct error local = ERROR_INIT;
     if (!breaker_enter(breaker, err))
         return false;
-    struct http_client *client = http_pool_take(tenant->pool);
+    struct http_client *client = background ? http_pool_take_background(tenant->pool) : http_pool_take(tenant->pool);
     bool replied = http_perform(client, request, response, &local);
     http_pool_give(tenant->pool, client);
     tell_breaker(breaker, replied, response->status, local.class);

@@ -210,6 +210,7 @@ bool reader_list(struct reader *reader, int64_t page_number, struct st_list_repl
         .entity = reader->reading->request->entity,
         .window = reader->window,
         .unfiltered = reader->window.timeless || (!reader->window.has_from && !reader->window.has_to),
+        .background = reader->reading->request->background,
         .by_id = reader->paging,
         .page = page_number,
         .page_size = reader->asked_page_size,

@@ -123,7 +123,7 @@ static bool send_with(struct attempt *attempt, const struct secret *token, struc
     attempt->sent_at_us = st_clock_at(tenant, clock_wall_us());
     if (attempt->request->sending)
         attempt->request->sending(attempt->request->user, attempt->sent_at_us);
-    bool ok = st_exchange(tenant, tenant->api_breaker, &request, response, err);
+    bool ok = st_exchange(tenant, tenant->api_breaker, attempt->request->background, &request, response, err);
     explicit_bzero(bearer.ptr, bearer.len);
     buf_release(&bearer);
     return ok;
@@ -155,7 +155,9 @@ static bool judge(struct attempt *attempt, const struct http_response *response,
 static bool wait_turn(struct attempt *attempt, struct error *err)
 {
     int64_t waited_ms = 0;
-    bool ok = limiter_take(attempt->tenant->limiter, attempt->cancel, &waited_ms, err);
+    struct limiter *limiter = attempt->tenant->limiter;
+    bool ok = attempt->request->background ? limiter_take_background(limiter, attempt->cancel, &waited_ms, err)
+                                           : limiter_take(limiter, attempt->cancel, &waited_ms, err);
     atomic_fetch_add(&attempt->tenant->counters.limiter_wait_ms, waited_ms);
     st_count_metric(attempt->tenant, METRIC_ST_LIMITER_WAIT, waited_ms);
     return ok;

@@ -83,8 +83,8 @@ bool st_retry_wait(struct st_tenant *tenant, struct backoff *backoff, const char
 void st_scrub(const struct st_tenant *tenant, const struct secret *token, struct error *err);
 /* Adds to a metric whose only label is the tenant. */
 void st_count_metric(const struct st_tenant *tenant, enum metric metric, int64_t amount);
-/* One HTTP exchange with breaker and counters. */
-bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, const struct http_request *request,
+/* One HTTP exchange with breaker and counters. background: others get a connection first. */
+bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, bool background, const struct http_request *request,
                  struct http_response *response, struct error *err) MUST_CHECK;
 
 /* ---- endpoints.c ---- */

@@ -91,7 +91,7 @@ static bool ask_once(struct st_tenant *tenant, struct secret **ret, int64_t *ret
         .max_body_bytes = MAX_TOKEN_REPLY,
         .cancel = cancel,
     };
-    bool ok = st_exchange(tenant, tenant->auth_breaker, &request, &response, err);
+    bool ok = st_exchange(tenant, tenant->auth_breaker, /* background */ false, &request, &response, err);
     if (ok && response.status == 200)
         ok = read_reply(&response, ret, ret_life_ms, err);
     else if (ok && response.status >= 400 && response.status < 500 && response.status != 429 && response.status != 408)

@@ -67,6 +67,7 @@ static bool read_range(struct run *run, struct st_window range, bool whole, enum
         .page_size = run->env->settings->st_page_size < run->entity->max_page_size ? run->env->settings->st_page_size
                                                                                    : run->entity->max_page_size,
         .concurrency = run->env->readers,
+        .background = run->message->lane == TASK_LANE_BACKFILL,
         .progress = log_progress,
         .progress_user = run,
     };

@@ -87,10 +87,20 @@ static bool must_wait(const struct worker *w, const struct message *message)
     return twin_is_running(w, message) || st_tenant_breaker(tenant) == BREAKER_OPEN;
 }
 
+/* Under the lock. One slot is never given to the backfill lane: its runs may take long, and a live message must not wait
+ * for the end of one. */
+static bool has_slot_for(const struct worker *w, int lane)
+{
+    size_t backfills = 0;
+    for (size_t i = 0; i < w->slot_count; i++)
+        backfills += w->slots[i].running && w->slots[i].running->lane == TASK_LANE_BACKFILL;
+    return lane != TASK_LANE_BACKFILL || w->slot_count == 1 || backfills + 1 < w->slot_count;
+}
+
 /* Under the lock: the first message that need not wait, live before backfill. */
 static struct message *take_ready(struct worker *w)
 {
-    for (int lane = 0; lane < LANES; lane++) {
+    for (int lane = 0; lane < LANES && has_slot_for(w, lane); lane++) {
         for (struct message **at = &w->queue[lane]; *at; at = &(*at)->next) {
             struct message *message = *at;
             if (must_wait(w, message))

@@ -15,7 +15,7 @@ import logcheck
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENTITIES = ["jobs", "invoices", "estimates", "payments", "payroll", "customers", "locations", "campaigns"]
 NO_ACTIVE_FLAG = ("jobs", "payroll")
-OURS = ("ST_", "BQ_", "PUBSUB_", "BIGQUERY_", "GOOGLE_", "WORKER_", "LOG_", "LOOKBACK_", "RATE_", "MAX_", "SYNC_", "DEFAULT_MODE", "FULL_SYNC_DAY", "QUARANTINE_", "PORT")
+OURS = ("ST_", "BQ_", "PUBSUB_", "BIGQUERY_", "GOOGLE_", "WORKER_", "LOG_", "LOOKBACK_", "RATE_", "MAX_", "SYNC_", "DEFAULT_MODE", "FULL_SYNC_DAY", "QUARANTINE_", "SCHEDULE_", "PORT")
 
 
 class StackError(Exception):

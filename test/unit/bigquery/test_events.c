@@ -148,6 +148,76 @@ static void a_refused_event_is_an_error(void **state)
     assert_true(events_sync(f->events, &sync, NULL, &err));
 }
 
+static int count_rows(struct fixture *f)
+{
+    fake_sync(f->fake);
+    int count = (int)f->fake->row_count;
+    fake_sync(f->fake);
+    return count;
+}
+
+static void many_events_are_few_requests(void **state)
+{
+    enum { COUNT = 25000 };
+    struct fixture *f = *state;
+    struct error err = ERROR_INIT;
+    struct event_backfill *slices = xcalloc(COUNT, sizeof *slices);
+    for (int i = 0; i < COUNT; i++)
+        slices[i] = (struct event_backfill){.kind = EVENT_BACKFILL_SLICE,
+                                            .backfill_id = "abc",
+                                            .slice = i + 1,
+                                            .entity = "jobs",
+                                            .tenant = 7,
+                                            .from_us = i,
+                                            .to_us = i + 1,
+                                            .requests = 3,
+                                            .task_id = "bf-abc"};
+    assert_true(events_backfill(f->events, slices, COUNT, NULL, &err));
+    int rows = count_rows(f);
+    assert_int_equal(rows, COUNT);
+    expect(f, &table_backfill_events,
+           (const char *const[]){"kind=\"slice\"", "slice_number=25000", "window_to=1970-01-01T00:00:00.025000Z",
+                                 "records_expected=0", NULL});
+    assert_true(events_backfill(f->events, slices, 0, NULL, &err)); /* none is fine */
+    fake_fault(f->fake, FAULT_ROW, 0, 0);
+    assert_false(events_backfill(f->events, slices, 3, NULL, &err));
+    assert_string_equal(err.code, "row_refused");
+    fake_fault(f->fake, FAULT_END, 7, 0);
+    assert_false(events_backfill(f->events, slices, 3, NULL, &err));
+    assert_string_equal(err.code, "permission_denied");
+    free(slices);
+}
+
+static void backfills_and_dispatches_are_rows(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = ERROR_INIT;
+    const struct event_backfill published = {
+        .kind = EVENT_BACKFILL_PUBLISHED, .backfill_id = "abc", .slice = 4, .message_id = "m4"};
+    assert_true(events_backfill(f->events, &published, 1, NULL, &err));
+    char *text = last(f, &table_backfill_events);
+    assert_non_null(strstr(text, "message_id=\"m4\""));
+    assert_null(strstr(text, "window_from")); /* what a kind does not have is NULL */
+    assert_null(strstr(text, "records_expected"));
+    free(text);
+    const struct event_backfill head = {.kind = EVENT_BACKFILL_HEAD,
+                                        .backfill_id = "abc",
+                                        .slice = 60,
+                                        .plan_key = "key",
+                                        .entities = "jobs, payroll",
+                                        .requested_by = "cli"};
+    assert_true(events_backfill(f->events, &head, 1, NULL, &err));
+    expect(f, &table_backfill_events,
+           (const char *const[]){"kind=\"head\"", "plan_key=\"key\"", "entities=\"jobs, payroll\"", NULL});
+    const struct event_dispatch dispatches[] = {{"jobs", "full", "t1", "m1", "0 2 * * *", 5, 6},
+                                                {"payroll", "incremental", "t2", "m2", "0 3 * * *", 7, 8}};
+    assert_true(events_dispatch(f->events, dispatches, 2, NULL, &err));
+    expect(f, &table_dispatch_events,
+           (const char *const[]){"entity_type=\"payroll\"", "schedule=\"0 3 * * *\"",
+                                 "slot_time=1970-01-01T00:00:00.000007Z", "dispatched_at=1970-01-01T00:00:00.000008Z",
+                                 NULL});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +225,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_run_that_goes_on_has_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(foreign_bytes_cannot_break_a_request, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refused_event_is_an_error, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_events_are_few_requests, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(backfills_and_dispatches_are_rows, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,7 +90,7 @@ static void all_means_the_enabled_ones_by_priority_and_each_once(void **state)
     static const char *const names[] = {"jobs", "all", "all", "campaigns", "jobs"};
     static const char *const wanted[] = {"jobs", "invoices", "campaigns"}; /* named, so also when disabled */
     const struct settings s = settings_of("entity");
-    const struct dispatch_request request = {names, 5, "full", 8, "me"};
+    const struct dispatch_request request = {names, 5, "full", 8, "me", false};
     struct error err = ERROR_INIT;
     struct plan plan;
     assert_true(plan_make(&plan, &s, &request, SUNDAY_US, &err));
@@ -107,13 +107,42 @@ static void all_means_the_enabled_ones_by_priority_and_each_once(void **state)
     free(plan.items);
 }
 
+static void single_tasks_are_one_per_tenant_behind_each_other(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"all"};
+    static const struct {
+        const char *entity;
+        int64_t tenant;
+    } wanted[] = {{"invoices", 7}, {"invoices", 8}, {"jobs", 7}, {"jobs", 8}};
+    struct settings s = settings_of("entity");
+    struct dispatch_request request = {names, 1, "full", 0, "me", true};
+    struct error err = ERROR_INIT;
+    struct dispatched *items;
+    size_t count;
+    assert_true(dispatch_plan(&s, &request, &items, &count, &err));
+    assert_int_equal(count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(items[i].task.entity, wanted[i].entity);
+        assert_int_equal(items[i].task.tenant, wanted[i].tenant);
+        assert_string_equal(items[i].message_id, "");
+        assert_true(i == 0 || strcmp(items[i].task.task_id, items[i - 1].task.task_id) != 0);
+    }
+    free(items);
+    s.tenant_count = 1; /* the worker would find the tenant itself; who waits needs to know it */
+    assert_true(dispatch_plan(&s, &request, &items, &count, &err));
+    assert_int_equal(count, 2);
+    assert_int_equal(items[1].task.tenant, 7);
+    free(items);
+}
+
 static void nothing_is_planned_when_anything_is_wrong(void **state)
 {
     (void)state;
     static const char *const unknown[] = {"jobs", "job"}, *const all[] = {"all"};
     struct settings s = settings_of("entity"), none = settings_of("entity");
-    const struct dispatch_request bad_entity = {unknown, 2, NULL, 0, NULL}, bad_tenant = {all, 1, NULL, 9, NULL},
-                                  fine = {all, 1, NULL, 0, NULL};
+    const struct dispatch_request bad_entity = {unknown, 2, NULL, 0, NULL, false},
+                                  bad_tenant = {all, 1, NULL, 9, NULL, false}, fine = {all, 1, NULL, 0, NULL, false};
     struct error err = ERROR_INIT;
     struct plan plan;
     assert_false(plan_make(&plan, &s, &bad_entity, SUNDAY_US, &err));
@@ -136,6 +165,7 @@ int main(void)
         cmocka_unit_test(the_full_sync_day_may_be_never),
         cmocka_unit_test(other_modes_are_refused),
         cmocka_unit_test(all_means_the_enabled_ones_by_priority_and_each_once),
+        cmocka_unit_test(single_tasks_are_one_per_tenant_behind_each_other),
         cmocka_unit_test(nothing_is_planned_when_anything_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

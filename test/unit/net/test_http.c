@@ -419,6 +419,7 @@ static void a_certificate_that_nobody_vouches_for_is_refused(void **state)
 
 struct pool_user {
     struct http_pool *pool;
+    bool background;
     struct http_client *got;
     atomic_int done;
 };
@@ -426,7 +427,7 @@ struct pool_user {
 static void *take_one(void *user)
 {
     struct pool_user *u = user;
-    u->got = http_pool_take(u->pool);
+    u->got = u->background ? http_pool_take_background(u->pool) : http_pool_take(u->pool);
     atomic_store(&u->done, 1);
     return NULL;
 }
@@ -450,6 +451,49 @@ static void the_pool_is_bounded_and_gives_clients_again(void **state)
     http_pool_free(pool);
 }
 
+static void the_background_gets_a_client_when_nobody_else_waits(void **state)
+{
+    (void)state;
+    struct http_pool *pool = http_pool_new(1);
+    struct http_client *only = http_pool_take_background(pool);
+    struct pool_user late = {.pool = pool, .background = true}, live = {.pool = pool};
+    pthread_t threads[2];
+    pthread_create(&threads[0], NULL, take_one, &late);
+    usleep(50000);
+    pthread_create(&threads[1], NULL, take_one, &live);
+    usleep(50000);
+    http_pool_give(pool, only);
+    pthread_join(threads[1], NULL);
+    assert_ptr_equal(live.got, only);
+    assert_int_equal(atomic_load(&late.done), 0);
+    http_pool_give(pool, only);
+    pthread_join(threads[0], NULL);
+    assert_ptr_equal(late.got, only);
+    http_pool_give(pool, only);
+    http_pool_free(pool);
+}
+
+static void the_last_client_is_not_the_backgrounds(void **state)
+{
+    (void)state;
+    struct http_pool *pool = http_pool_new(2);
+    struct http_client *first = http_pool_take_background(pool);
+    struct pool_user late = {.pool = pool, .background = true};
+    pthread_t thread;
+    pthread_create(&thread, NULL, take_one, &late);
+    usleep(50000);
+    assert_int_equal(atomic_load(&late.done), 0);
+    struct http_client *last = http_pool_take(pool);
+    http_pool_give(pool, last);
+    usleep(50000);
+    assert_int_equal(atomic_load(&late.done), 0);
+    http_pool_give(pool, first);
+    pthread_join(thread, NULL);
+    assert_non_null(late.got);
+    http_pool_give(pool, late.got);
+    http_pool_free(pool);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -468,6 +512,8 @@ int main(void)
         CASE(proxies_are_ignored_for_loopback),
         CASE(a_certificate_that_nobody_vouches_for_is_refused),
         cmocka_unit_test(the_pool_is_bounded_and_gives_clients_again),
+        cmocka_unit_test(the_background_gets_a_client_when_nobody_else_waits),
+        cmocka_unit_test(the_last_client_is_not_the_backgrounds),
     };
     http_global_init();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

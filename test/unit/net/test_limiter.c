@@ -40,7 +40,7 @@ struct user {
     struct cancel *cancel;
     atomic_int *order;
     int place, turn;
-    bool ok;
+    bool background, ok;
     pthread_t thread;
 };
 
@@ -48,7 +48,8 @@ static void *wait_in_line(void *arg)
 {
     struct user *user = arg;
     struct error err = ERROR_INIT;
-    user->ok = limiter_take(user->limiter, user->cancel, NULL, &err);
+    user->ok = user->background ? limiter_take_background(user->limiter, user->cancel, NULL, &err)
+                                : limiter_take(user->limiter, user->cancel, NULL, &err);
     user->turn = atomic_fetch_add(user->order, 1);
     return NULL;
 }
@@ -69,6 +70,28 @@ static void waiters_are_served_in_the_order_they_came(void **state)
     for (int i = 0; i < USERS; i++) {
         pthread_join(users[i].thread, NULL);
         assert_int_equal(users[i].turn, i);
+    }
+    limiter_free(limiter);
+}
+
+static void the_background_stands_behind_all_others(void **state)
+{
+    (void)state;
+    static const int turns[] = {3, 4, 0, 5, 1, 2}; /* of background, background, live, background, live, live */
+    enum { USERS = 6 };
+    struct limiter *limiter = limiter_new(0.0001, 1); /* no token before all stand in line */
+    struct user users[USERS];
+    atomic_int order = 0;
+    take(limiter, 1);
+    for (int i = 0; i < USERS; i++) {
+        users[i] = (struct user){.limiter = limiter, .order = &order, .background = i == 0 || i == 1 || i == 3};
+        pthread_create(&users[i].thread, NULL, wait_in_line, &users[i]);
+        cancel_sleep_ms(NULL, 1000);
+    }
+    limiter_set_rate(limiter, 0.2, 1);
+    for (int i = 0; i < USERS; i++) {
+        pthread_join(users[i].thread, NULL);
+        assert_int_equal(users[i].turn, turns[i]);
     }
     limiter_free(limiter);
 }
@@ -148,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_burst_passes_and_the_rate_holds),
         cmocka_unit_test(waiters_are_served_in_the_order_they_came),
+        cmocka_unit_test(the_background_stands_behind_all_others),
         cmocka_unit_test(a_waiter_can_be_cancelled_and_leaves_the_line),
         cmocka_unit_test(a_429_halves_the_rate_once_per_second_and_time_heals),
         cmocka_unit_test(a_429_slows_the_others_down),

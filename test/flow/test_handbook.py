@@ -9,18 +9,19 @@ import pathlib
 import re
 import shlex
 import subprocess
+import textwrap
 import unittest
 
 from stack import OURS, ROOT, Stack
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```sh *(\w*)\n(.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"^ *```sh *(\w*)\n(.*?)^ *```$", re.M | re.S)
 KINDS = ("", "make", "cloud")
 PAGE_S = 300
 
 
 def blocks(page, kind):
-    return [text for found, text in FENCE.findall(page.read_text()) if found == kind]
+    return [textwrap.dedent(text) for found, text in FENCE.findall(page.read_text()) if found == kind]
 
 
 def commands(script):

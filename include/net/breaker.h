@@ -18,6 +18,7 @@ bool breaker_enter(struct breaker *breaker, struct error *err) MUST_CHECK;
 void breaker_leave(struct breaker *breaker, bool ok);
 /* Instead of breaker_leave when the call ended without telling anything (cancelled): no failure, no success; a probe is given back. */
 void breaker_abandon(struct breaker *breaker);
+/* HALF_OPEN also while the probe is due and nobody has made it yet: who waits for an open breaker to change must see that it is time. */
 enum breaker_state breaker_state(struct breaker *breaker);
 const char *breaker_state_name(enum breaker_state state);
 

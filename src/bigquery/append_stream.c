@@ -5,7 +5,8 @@
  * as the connection and settles requests; answers come in the order of sending.
  *
  * The service closes a connection after 600 s without traffic; with nothing unacknowledged that is no failure, and the
- * next row opens a new one. */
+ * next row opens a new one. A connection on which an answer is due and does not come is taken down like a broken one: its
+ * rows are sent again, which their numbers make harmless. */
 #include "appender.h"
 
 #include <stdlib.h>
@@ -15,7 +16,15 @@
 #include "base/metrics.h"
 #include "bigquery_storage.pb-c.h"
 
-enum { BACKOFF_FIRST_MS = 50, BACKOFF_MAX_MS = 10000, THROTTLED_FIRST_MS = 1000 };
+enum {
+    BACKOFF_FIRST_MS = 50,
+    BACKOFF_MAX_MS = 10000,
+    THROTTLED_FIRST_MS = 1000,
+    ANSWER_PATIENCE_MS = 120000, /* without the answer that is due, a connection counts as dead */
+    ANSWER_PATIENCE_LEAST_REAL_MS = 2000,
+    ANSWER_LOOK_REAL_MS = 1000, /* how often that is looked at */
+    STATUS_DEADLINE_EXCEEDED = 4,
+};
 static const char append_method[] = "/google.cloud.bigquery.storage.v1.BigQueryWrite/AppendRows";
 
 /* ---- Lists. All with the mutex held. ------------------------------------------------------------------------ */
@@ -35,6 +44,7 @@ static struct batch *next_ready(struct bq_appender *a)
 static void push_sent(struct bq_appender *a, struct batch *batch)
 {
     batch->state = BATCH_SENT;
+    batch->sent_ms = clock_mono_ms();
     batch->next_sent = NULL;
     if (a->sent_last)
         a->sent_last->next_sent = batch;
@@ -177,25 +187,53 @@ static void handle_response(struct bq_appender *a, const response_t *response)
     appender_settle(a);
 }
 
+/* True when the connection goes on. */
+static bool take_answer(struct bq_appender *a, const struct buf *message)
+{
+    response_t *response = google__cloud__bigquery__storage__v1__append_rows_response__unpack(
+        NULL, message->len, (const uint8_t *)message->ptr);
+    pthread_mutex_lock(&a->mutex);
+    if (response)
+        handle_response(a, response);
+    else
+        protocol_error(a, "an answer could not be read");
+    bool over = a->broken;
+    pthread_mutex_unlock(&a->mutex);
+    if (response)
+        google__cloud__bigquery__storage__v1__append_rows_response__free_unpacked(response, NULL);
+    return !over;
+}
+
+/* The network is as slow on a fast clock as on a slow one. */
+static int64_t answer_patience_ms(void)
+{
+    int64_t floor_ms = (int64_t)(ANSWER_PATIENCE_LEAST_REAL_MS * clock_scale());
+    return ANSWER_PATIENCE_MS > floor_ms ? ANSWER_PATIENCE_MS : floor_ms;
+}
+
+/* A connection may be silent for as long as it likes, unless an answer is due. */
+static bool is_silent(struct bq_appender *a, struct error *err)
+{
+    pthread_mutex_lock(&a->mutex);
+    int64_t waited_ms = a->sent_first ? clock_mono_ms() - a->sent_first->sent_ms : 0;
+    pthread_mutex_unlock(&a->mutex);
+    if (waited_ms < answer_patience_ms())
+        return false;
+    error_set(err, ERROR_RETRY, "append_silent", "could not append to '%s': no answer for %lld ms", a->table,
+              (long long)waited_ms);
+    err->effect = EFFECT_MAYBE;
+    err->status = STATUS_DEADLINE_EXCEEDED;
+    return true;
+}
+
 static void *receiver_main(void *user)
 {
     struct bq_appender *a = user;
     struct buf message = BUF_INIT, details = BUF_INIT;
     struct error err = ERROR_INIT;
-    while (grpc_stream_recv(a->receiver_stream, -1, &message, &details, &err) == GRPC_RECV_MESSAGE) {
-        response_t *response = google__cloud__bigquery__storage__v1__append_rows_response__unpack(
-            NULL, message.len, (const uint8_t *)message.ptr);
-        pthread_mutex_lock(&a->mutex);
-        if (response)
-            handle_response(a, response);
-        else
-            protocol_error(a, "an answer could not be read");
-        bool over = a->broken;
-        pthread_mutex_unlock(&a->mutex);
-        if (response)
-            google__cloud__bigquery__storage__v1__append_rows_response__free_unpacked(response, NULL);
-        if (over)
-            break;
+    for (bool goes_on = true; goes_on;) {
+        enum grpc_recv got = grpc_stream_recv(a->receiver_stream, ANSWER_LOOK_REAL_MS, &message, &details, &err);
+        goes_on = got == GRPC_RECV_MESSAGE ? take_answer(a, &message) : got == GRPC_RECV_TIMEOUT && !is_silent(a, &err);
     }
     pthread_mutex_lock(&a->mutex);
     set_broken(a, &err, append_storage_code(buf_slice(&details)));

@@ -21,6 +21,7 @@ struct batch_row {
 struct batch {
     struct batch *next;      /* the appender's list, by tickets */
     struct batch *next_sent; /* the connection's list, by time of sending */
+    int64_t sent_ms;         /* clock_mono_ms */
     enum batch_state state;
     bool in_send; /* the sender reads its bytes without the lock */
     uint64_t first_ticket, last_ticket;

@@ -110,7 +110,8 @@ void breaker_abandon(struct breaker *breaker)
 enum breaker_state breaker_state(struct breaker *breaker)
 {
     pthread_mutex_lock(&breaker->mutex);
-    enum breaker_state state = breaker->state;
+    bool due = breaker->state == BREAKER_OPEN && breaker->probe_due_ms <= clock_mono_ms();
+    enum breaker_state state = due ? BREAKER_HALF_OPEN : breaker->state;
     pthread_mutex_unlock(&breaker->mutex);
     return state;
 }

@@ -118,8 +118,10 @@ void st_tenant_stats(struct st_tenant *tenant, struct st_stats *ret)
 
 enum breaker_state st_tenant_breaker(struct st_tenant *tenant)
 {
-    enum breaker_state api = breaker_state(tenant->api_breaker);
-    return api != BREAKER_CLOSED ? api : breaker_state(tenant->auth_breaker);
+    enum breaker_state api = breaker_state(tenant->api_breaker), auth = breaker_state(tenant->auth_breaker);
+    if (api == BREAKER_OPEN || auth == BREAKER_OPEN)
+        return BREAKER_OPEN;
+    return api != BREAKER_CLOSED ? api : auth;
 }
 
 /* ---- The server's clock

@@ -216,7 +216,7 @@ MIN(IF(kind = 'published', event_time, NULL)) AS published FROM `{{p}}.st_logs_v
         """Slots and connections are full of slices that take ten minutes each; one of both is never theirs."""
         self.begin()
         self.stack.env.update(WORKER_CONCURRENCY="3", MAX_CONCURRENT_REQUESTS="2")
-        self.stack.admin("/_admin/faults", {"path": "/customers", "kind": "delay", "ms": 600000, "count": 1000, "skip": 1})
+        self.stack.admin("/_admin/faults", {"path": "/customers", "kind": "delay", "delayMs": 600000, "count": 1000, "skip": 1})
         backfill = self.publish("customers", "--from", day(-600), "--slice", "100d")
         worker = self.stack.start("worker", "st-ingestor", "worker")
         self.wait_until("two slices", lambda: len([line for line in log_lines(worker) if line["message"] == "Ingestion started"]) == 2)

@@ -20,6 +20,7 @@ enum fault_kind {
     FAULT_STATUS,     /* the request fails in-band with `code` */
     FAULT_END,        /* the stream ends with `code` instead of an answer */
     FAULT_STORED_END, /* stored, but the stream ends before the answer */
+    FAULT_SILENT,     /* stored, but no answer comes and the stream stays */
 };
 struct fault {
     enum fault_kind kind;
@@ -83,7 +84,7 @@ static inline struct fault fake_take(struct fake_write *fake, const fake_request
         pthread_cond_wait(&fake->changed, &fake->mutex);
     if (fake->fault_next < fake->fault_count)
         fault = fake->faults[fake->fault_next++];
-    if (fault.kind == FAULT_NONE || fault.kind == FAULT_STORED_END)
+    if (fault.kind == FAULT_NONE || fault.kind == FAULT_STORED_END || fault.kind == FAULT_SILENT)
         fake_keep_rows(fake, request->proto_rows->rows);
     pthread_mutex_unlock(&fake->mutex);
     return fault;
@@ -101,6 +102,8 @@ static inline bool fake_answer(struct test_call *call, struct fault fault)
     google__cloud__bigquery__storage__v1__append_rows_response__append_result__init(&result);
     google__rpc__status__init(&status);
     google__cloud__bigquery__storage__v1__row_error__init(&row);
+    if (fault.kind == FAULT_SILENT)
+        return true;
     if (fault.kind == FAULT_END || fault.kind == FAULT_STORED_END) {
         test_call_finish(call, fault.code, "told to", SLICE_NULL);
         return false;

@@ -57,6 +57,19 @@ static void leave_on_another_thread(struct breaker *breaker, bool ok)
     pthread_join(thread, NULL);
 }
 
+static void an_open_breaker_says_when_its_probe_is_due(void **state)
+{
+    (void)state;
+    struct breaker *breaker = breaker_new(1, 60000);
+    fail_times(breaker, 1);
+    assert_int_equal(breaker_state(breaker), BREAKER_OPEN);
+    cancel_sleep_ms(NULL, 60001);
+    assert_int_equal(breaker_state(breaker), BREAKER_HALF_OPEN); /* by time alone: nobody has entered */
+    fail_times(breaker, 1);                                      /* the probe */
+    assert_int_equal(breaker_state(breaker), BREAKER_OPEN);
+    breaker_free(breaker);
+}
+
 static void one_probe_decides(void **state)
 {
     (void)state;
@@ -105,6 +118,7 @@ int main(void)
     setenv("ST_CLOCK_SCALE", "1000", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_failures_in_a_row_open_it),
+        cmocka_unit_test(an_open_breaker_says_when_its_probe_is_due),
         cmocka_unit_test(one_probe_decides),
         cmocka_unit_test(an_abandoned_call_counts_for_nothing),
     };

@@ -216,7 +216,7 @@ MIN(IF(kind = 'published', event_time, NULL)) AS published FROM `{{p}}.st_logs_v
         """Slots and connections are full of slices that take ten minutes each; one of both is never theirs."""
         self.begin()
         self.stack.env.update(WORKER_CONCURRENCY="3", MAX_CONCURRENT_REQUESTS="2")
-        self.stack.admin("/_admin/faults", {"path": "/customers", "kind": "delay", "delayMs": 600000, "count": 1000, "skip": 1})
+        self.stack.admin("/_admin/faults", {"method": "servicetitan.*", "path": "/customers", "kind": "delay", "delayMs": 600000, "count": 1000, "skip": 1})
         backfill = self.publish("customers", "--from", day(-600), "--slice", "100d")
         worker = self.stack.start("worker", "st-ingestor", "worker")
         self.wait_until("two slices", lambda: len([line for line in log_lines(worker) if line["message"] == "Ingestion started"]) == 2)
@@ -234,7 +234,7 @@ MIN(IF(kind = 'published', event_time, NULL)) AS published FROM `{{p}}.st_logs_v
         self.begin()
         window = ("--from", day(-90), "--to", day(-60), "--slice", "10d")
         backfill = self.publish("jobs", *window)
-        self.stack.admin("/_admin/faults", {"path": "/jobs", "kind": "status", "status": 403, "count": 1000})
+        self.stack.admin("/_admin/faults", {"method": "servicetitan.*", "path": "/jobs", "kind": "status", "status": 403, "count": 1000})
         self.stack.drain(1, codes=(1,))
         progress = self.show(backfill[:6], code=1)
         self.assertEqual((progress["rejected"], progress["done"]), (3, 0))

@@ -27,7 +27,7 @@ class DeadLetters(unittest.TestCase):
 
     def reject(self, *entities, mode="incremental"):
         """Tasks that end in the dead-letter topic: the source denies everything."""
-        self.stack.admin("/_admin/faults", {"path": "/tenant/", "kind": "status", "status": 403, "count": 100000})
+        self.stack.admin("/_admin/faults", {"method": "servicetitan.*", "path": "/tenant/", "kind": "status", "status": 403, "count": 100000})
         for entity in entities:
             self.stack.ingestor("dispatch", entity, "--mode", mode)
         self.stack.drain(1, codes=(1,))
@@ -93,7 +93,7 @@ class DeadLetters(unittest.TestCase):
         self.reject("jobs")
         for turn in range(3):
             self.assertEqual(self.letters()[0]["replays"], turn)
-            self.stack.admin("/_admin/faults", {"path": "/tenant/", "kind": "status", "status": 403, "count": 100000})
+            self.stack.admin("/_admin/faults", {"method": "servicetitan.*", "path": "/tenant/", "kind": "status", "status": 403, "count": 100000})
             self.dlq("replay", "--yes")
             self.stack.drain(1, codes=(1,))
             self.stack.clear_faults()
@@ -130,7 +130,7 @@ class DeadLetters(unittest.TestCase):
         """Killed at seeded points, then repeated until the topic is empty: every task was published again at least once."""
         seed = 20261125
         chance = random.Random(seed)
-        self.stack.admin("/_admin/faults", {"path": "/tenant/", "kind": "status", "status": 403, "count": 1000000})
+        self.stack.admin("/_admin/faults", {"method": "servicetitan.*", "path": "/tenant/", "kind": "status", "status": 403, "count": 1000000})
         tasks = []
         for _ in range(MANY // 8):
             tasks += [d["taskId"] for d in json.loads(self.stack.ingestor("dispatch", "all", "--json").stdout)]

@@ -201,7 +201,7 @@ class Eyes(unittest.TestCase):
     def test_a_failing_source_opens_the_breaker_and_each_retry_is_a_line_of_its_run(self):
         self.begin()
         self.stack.ingestor("init")
-        self.stack.admin("/_admin/faults", {"faults": [{"kind": "status", "path": "/tenant/", "status": 503, "count": 1000000}]})
+        self.stack.admin("/_admin/faults", {"faults": [{"method": "servicetitan.*", "kind": "status", "path": "/tenant/", "status": 503, "count": 1000000}]})
         worker = self.start_worker()
         self.wait_ready(worker)
         self.stack.ingestor("dispatch", "jobs", "--mode", "full")

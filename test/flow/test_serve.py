@@ -235,7 +235,7 @@ class Served(Case):
     # ---- failures ----
 
     def test_a_rejected_run(self):
-        self.stack.admin("/_admin/faults", {"faults": [{"kind": "status", "status": 403, "path": "/invoices", "count": 1}]})
+        self.stack.admin("/_admin/faults", {"faults": [{"method": "servicetitan.*", "kind": "status", "status": 403, "path": "/invoices", "count": 1}]})
         reply = self.call("/ingest/invoices")
         self.assertEqual(reply.status, 500, reply.text)
         self.shape(reply.json, success=BOOL, entity=TEXT, mode=TEXT, recordsProcessed=INT, error=TEXT, errorCode=TEXT, runId=TEXT, taskId=TEXT, duration=INT)
@@ -248,7 +248,7 @@ class Served(Case):
 
     def test_one_of_all_fails(self):
         for parallel in ("true", "false"):
-            self.stack.admin("/_admin/faults", {"faults": [{"kind": "status", "status": 403, "path": "/estimates", "count": 1}]})
+            self.stack.admin("/_admin/faults", {"faults": [{"method": "servicetitan.*", "kind": "status", "status": 403, "path": "/estimates", "count": 1}]})
             reply = self.call(f"/ingest-all?parallel={parallel}")
             self.assertEqual(reply.status, 500, reply.text)
             self.assertEqual((reply.json["success"], reply.json["summary"]), (False, {"total": 8, "succeeded": 7, "failed": 1}))

@@ -175,7 +175,7 @@ class Queries(unittest.TestCase):
     @classmethod
     def deny(cls, entity):
         """The API denies this entity."""
-        cls.stack.admin("/_admin/faults", {"faults": [{"kind": "status", "status": 403, "path": f"/{entity}", "count": 1000}]})
+        cls.stack.admin("/_admin/faults", {"faults": [{"method": "servicetitan.*", "kind": "status", "status": 403, "path": f"/{entity}", "count": 1000}]})
         cls.sync(entity, "incremental", codes=(1,))
         call(f"{cls.stack.env['ST_LOCAL_ADMIN_URL']}/_admin/faults", method="DELETE")
 

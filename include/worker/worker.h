@@ -7,7 +7,7 @@
 struct worker_options {
     struct services *services; /* Pub/Sub, BigQuery and ServiceTitan open; borrowed */
     struct cancel *shutdown;   /* set by SIGTERM: stop pulling, give back what is unfinished, return */
-    bool drain;                /* return when both lanes have been empty for a while */
+    int64_t drain_idle_ms;     /* return when both lanes have been empty for so long (real time); 0: never */
 };
 
 struct worker_totals {

@@ -21,7 +21,6 @@ enum {
     EXTENSION_S = 60,
     READERS_MAX = 16,
     MAX_OUTSTANDING_BYTES = 16 << 20,
-    DRAIN_IDLE_MS = 3000,
     RETRY_MIN_S = 10,  /* the subscriptions' retry policy: a message that was given back comes again after this, */
     RETRY_MAX_S = 600, /* twice as late each time, at most this late */
     POLL_MS = 250,     /* how often waiting messages are looked at again: breakers change state by time alone */
@@ -323,9 +322,9 @@ static bool prepare(struct worker *w, struct error *err)
 }
 
 /* Messages travel in real time, also where a test lets the clock run faster. */
-static int64_t drain_idle_ms(void)
+static int64_t drain_idle_ms(const struct worker *w)
 {
-    return (int64_t)(DRAIN_IDLE_MS * clock_scale());
+    return (int64_t)((double)w->options->drain_idle_ms * clock_scale());
 }
 
 static bool is_idle(struct worker *w)
@@ -336,7 +335,7 @@ static bool is_idle(struct worker *w)
         idle = idle && !w->slots[i].running;
     pthread_mutex_unlock(&w->lock);
     for (int lane = 0; lane < LANES; lane++)
-        idle = idle && pubsub_subscriber_idle_ms(w->subscribers[lane]) >= drain_idle_ms();
+        idle = idle && pubsub_subscriber_idle_ms(w->subscribers[lane]) >= drain_idle_ms(w);
     return idle;
 }
 
@@ -356,7 +355,7 @@ static bool supervise(struct worker *w, struct error *err)
                 return say_what_to_do(err);
         if (!is_idle(w))
             idle_since_ms = clock_mono_ms();
-        else if (w->options->drain && clock_mono_ms() - idle_since_ms >= drain_idle_ms())
+        else if (w->options->drain_idle_ms > 0 && clock_mono_ms() - idle_since_ms >= drain_idle_ms(w))
             return true;
     }
     return true;

@@ -44,6 +44,8 @@ class BadInput(unittest.TestCase):
         self.refused("frobnicate", says=["unknown command 'frobnicate'"])
         self.refused("dispatch", "--fast", says=["unknown option '--fast'"])
         self.refused("init", "now", says=["unexpected argument 'now'"])
+        self.refused("worker", "--idle", "1", says=["goes with --drain"])
+        self.refused("worker", "--drain", "--idle", "0", says=['--idle is "0"', "1 to 3600"])
 
     def test_unknown_entity_mode_tenant(self):
         self.refused("dispatch", "job", says=['unknown entity "job"', "jobs, invoices"])

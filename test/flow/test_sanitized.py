@@ -19,6 +19,7 @@ FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120"}
 REPORT = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer|runtime error:")
 VALGRIND = ["valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99", "--num-callers=30"]
 SOON_S = 120
+BACKOFF_S = 10
 MAKE_S = 600
 
 
@@ -56,9 +57,9 @@ class Sanitized(unittest.TestCase):
             self.assertIsNone(found, found and text[max(0, found.start() - 500):found.start() + 4000])
             self.assertEqual(worker.returncode, 0, tail(worker))
 
-    def drain(self, workers, wrapper=()):
+    def drain(self, workers, wrapper=(), idle=3):
         """All exit codes are let through: assert_quiet shows the report instead of the log's end."""
-        started = self.stack.drain(workers, wrapper=wrapper, codes=range(-64, 256))
+        started = self.stack.drain(workers, wrapper=wrapper, codes=range(-64, 256), idle=idle)
         self.assert_quiet(*started)
         return started
 
@@ -88,7 +89,7 @@ class Sanitized(unittest.TestCase):
         self.command("init")
         self.command("dispatch", "all", "--mode", "full")
         self.stop_in_the_middle()
-        self.drain(2)
+        self.drain(2, idle=BACKOFF_S + 2)  # what was given back comes again after the subscription's backoff
         for entity in ENTITIES:
             self.stack.edit(entity, 20, seed=3)
         self.command("dispatch", "all", "--mode", "incremental")

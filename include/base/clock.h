@@ -16,7 +16,7 @@ int64_t clock_mono_ms(void); /* never goes back; the base of all deadlines */
 int64_t clock_mono_us(void);
 double clock_scale(void); /* 1.0 unless a test says otherwise */
 
-/* Waits on cond until the deadline (clock_mono_ms); false when it passed. The condition must have been
+/* Waits on cond until the deadline (clock_mono_ms; INT64_MAX: for ever); false when it passed. The condition must have been
  * made by clock_cond_init. Spurious wake-ups return true: callers loop on their own predicate. */
 void clock_cond_init(pthread_cond_t *cond);
 bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_mono_ms);

@@ -81,10 +81,13 @@ void clock_cond_init(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
+/* Deadlines from here on, INT64_MAX among them, never come. */
+#define NEVER_US (INT64_MAX / 2)
+
 /* The real monotonic moment at which this clock shows deadline_mono_ms. */
 static struct timespec real_deadline(int64_t deadline_mono_ms)
 {
-    int64_t us = deadline_mono_ms * 1000;
+    int64_t us = deadline_mono_ms < NEVER_US / 1000 ? deadline_mono_ms * 1000 : NEVER_US;
     if (!is_real())
         us = state.mono_base_us + (int64_t)ceil((double)(us - state.mono_base_us) / state.scale);
     if (us < 0)

@@ -120,7 +120,7 @@ bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char
                        struct error *err) MUST_CHECK;
 /* The table resource (owned), or NULL in *ret with success when there is none. */
 bool bq_table_get(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
-                  struct error *err) MUST_CHECK;
+                  struct cancel *cancel, struct error *err) MUST_CHECK;
 /* Is there such a table or view? */
 bool bq_table_exists(struct bq_client *client, const char *dataset, const char *table, bool *ret, struct cancel *cancel,
                      struct error *err) MUST_CHECK;

@@ -50,7 +50,7 @@ void ddl_each_object(const struct warehouse_names *names, const struct registry 
 bool warehouse_init(struct warehouse *w, void (*tell)(void *user, const char *object, bool created), void *user,
                     struct cancel *cancel, struct error *err) MUST_CHECK;
 /* One cheap look: do the tables that a worker needs exist? */
-bool warehouse_is_ready(struct warehouse *w, bool *ret, struct error *err) MUST_CHECK;
+bool warehouse_is_ready(struct warehouse *w, bool *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* ---- Sync state ------------------------------------------------------------------------------------------------ */
 struct sync_state {

@@ -6,6 +6,8 @@
 
 /* Aligned columns with a heading; times as RFC 3339, NULL as "-". Numbers stand at the right. */
 void table_print(struct buf *out, const struct bq_result *result);
+/* The text (UTF-8) without what steers a terminal: control characters become spaces. */
+void table_printable(struct buf *out, const char *text);
 /* One JSON array of objects; integers as numbers, times as RFC 3339 text, NULL as null. */
 void table_json(struct buf *out, const struct bq_result *result);
 void table_json_row(struct buf *out, const struct bq_result *result, size_t row); /* one of these objects */

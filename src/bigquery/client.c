@@ -240,8 +240,8 @@ out:
     return ok;
 }
 
-static bool get_table(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
-                      struct cancel *cancel, struct error *err)
+bool bq_table_get(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
+                  struct cancel *cancel, struct error *err)
 {
     struct buf path = BUF_INIT;
     char *what = xasprintf("read table '%s.%s'", dataset, table);
@@ -259,17 +259,11 @@ static bool get_table(struct bq_client *client, const char *dataset, const char 
     return ok;
 }
 
-bool bq_table_get(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
-                  struct error *err)
-{
-    return get_table(client, dataset, table, ret, NULL, err);
-}
-
 bool bq_table_exists(struct bq_client *client, const char *dataset, const char *table, bool *ret, struct cancel *cancel,
                      struct error *err)
 {
     struct json_object *resource = NULL;
-    if (!get_table(client, dataset, table, &resource, cancel, err))
+    if (!bq_table_get(client, dataset, table, &resource, cancel, err))
         return false;
     *ret = resource != NULL;
     json_object_put(resource);

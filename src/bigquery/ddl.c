@@ -390,7 +390,7 @@ static bool init_object(void *user, const struct object *object)
     if (object->kind == OBJECT_DATASET) {
         ok = bq_ensure_dataset(init->w->client, object->dataset, object->description, &made, init->err);
     } else {
-        ok = bq_table_get(init->w->client, object->dataset, object->name, &resource, init->err);
+        ok = bq_table_get(init->w->client, object->dataset, object->name, &resource, init->cancel, init->err);
         if (ok && !resource)
             ok = run_object(init, object, &made);
         else if (ok && object->kind == OBJECT_TABLE)
@@ -416,7 +416,7 @@ bool warehouse_init(struct warehouse *w, void (*tell)(void *user, const char *ob
 }
 
 /* The last object of each entity and of the logs: init makes them in order, so the others are there too. */
-bool warehouse_is_ready(struct warehouse *w, bool *ret, struct error *err)
+bool warehouse_is_ready(struct warehouse *w, bool *ret, struct cancel *cancel, struct error *err)
 {
     bool ready = true;
     for (size_t i = 0; ready && i <= registry_count(w->registry); i++) {
@@ -424,7 +424,7 @@ bool warehouse_is_ready(struct warehouse *w, bool *ret, struct error *err)
         const struct entity *entity = i > 0 ? registry_at(w->registry, i - 1) : NULL;
         const char *last_view = log_view_at(log_view_count() - 1)->name;
         if (!bq_table_get(w->client, entity ? w->names.stage : w->names.logs, entity ? entity->name : last_view,
-                          &resource, err))
+                          &resource, cancel, err))
             return false;
         ready = resource != NULL;
         json_object_put(resource);

@@ -73,5 +73,6 @@ const struct command command_serve = {
         "a bearer token; without it, only this machine may start something, unless\n"
         "API_ALLOW_UNAUTHENTICATED=true. SIGTERM and SIGINT end it.",
     .needs = SETTINGS_PUBSUB | SETTINGS_BIGQUERY,
+    .service = true,
     .exec = exec,
 };

@@ -33,7 +33,7 @@ struct command {
     const char *details;                  /* what to know before using it; may be NULL */
     const struct command_option *options; /* ends with a NULL name; may be NULL */
     unsigned needs;                       /* enum settings_command bits; ~0u: no settings at all */
-    bool service;                         /* runs for long and logs: what ends it is a log line (FATAL) too */
+    bool service; /* runs until a signal ends it, and logs: what else ends it is a log line (FATAL) too */
     enum exit_code (*exec)(struct invocation *in);
 };
 #define COMMAND_NO_SETTINGS (~0u)

@@ -77,6 +77,19 @@ static void put_json_letter(struct buf *out, const struct dlq_letter *letter)
     buf_append_str(out, "}\n");
 }
 
+/* Whoever may publish chooses keys and values: neither may steer the terminal. */
+static void put_attribute(struct buf *out, const struct pubsub_attribute *attribute)
+{
+    struct buf key = BUF_INIT, value = BUF_INIT;
+    table_printable(&key, attribute->key);
+    buf_append_json_string(&value, slice_str(attribute->value));
+    buf_printf(out, "%-46s ", buf_cstr(&key));
+    table_printable(out, buf_cstr(&value));
+    buf_append_char(out, '\n');
+    buf_release(&key);
+    buf_release(&value);
+}
+
 static void put_letter(struct buf *out, const struct dlq_letter *letter)
 {
     char stamp[TIMESTAMP_TEXT_SIZE];
@@ -86,13 +99,11 @@ static void put_letter(struct buf *out, const struct dlq_letter *letter)
     if (letter->published_us)
         buf_printf(out, "published      %s\n", timestamp_text(stamp, letter->published_us, 3));
     buf_printf(out, "replay goes to the %s lane\n\n", task_lane_name(letter->lane));
-    for (size_t i = 0; i < letter->attribute_count; i++) {
-        struct buf value = BUF_INIT;
-        buf_append_json_string(&value, slice_str(letter->attributes[i].value));
-        buf_printf(out, "%-46s %s\n", letter->attributes[i].key, buf_cstr(&value));
-        buf_release(&value);
-    }
-    buf_printf(out, "\n%s\n", buf_cstr(&data));
+    for (size_t i = 0; i < letter->attribute_count; i++)
+        put_attribute(out, &letter->attributes[i]);
+    buf_append_char(out, '\n');
+    table_printable(out, buf_cstr(&data));
+    buf_append_char(out, '\n');
     buf_release(&data);
 }
 

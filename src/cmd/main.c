@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "command.h"
+#include "signals.h"
 
 static void print_help(FILE *out)
 {
@@ -117,6 +118,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "st-ingestor: unknown command '%s'; `st-ingestor --help` lists them\n", argv[1]);
         return EXIT_USAGE;
     }
+    if (in.command->service)
+        signals_block();
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             print_command_help(in.command);

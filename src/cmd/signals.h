@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 #include "base/cancel.h"
 
@@ -11,9 +12,13 @@ struct signals {
     sigset_t set;
     struct cancel *shutdown;
     const char *message;
+    atomic_bool over;
     pthread_t thread;
 };
 
+/* First of all: a signal that comes before signals_catch waits for it. As the first process of a container the program would not get it
+ * at all otherwise, and else be killed by it. */
+void signals_block(void);
 /* Before any other thread starts: all threads inherit the mask, and only one of its own takes signals. The first one logs the message
  * and sets `shutdown`; the second one ends the program at once. */
 void signals_catch(struct signals *signals, struct cancel *shutdown, const char *message);

@@ -94,6 +94,9 @@ static bool fill_text(struct fill *fill, struct slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
         fill->line += text.ptr[i] == '\n';
+        if (text.ptr[i] == '\0') /* what follows would be lost on the way: another statement */
+            return error_set(fill->err, ERROR_PERMANENT, "config_value",
+                             "line %d: there is a NUL byte: not a text file", fill->line);
         if (text.ptr[i] != '$' || i + 1 >= text.len || text.ptr[i + 1] != '{') {
             buf_append_char(&fill->out, text.ptr[i]);
             continue;

@@ -17,7 +17,7 @@ static bool is_time(const char *text, int64_t *ret_us)
 }
 
 /* One line, and nothing that steers a terminal: error messages may quote foreign bytes. */
-static void append_printable(struct buf *out, const char *text)
+void table_printable(struct buf *out, const char *text)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
@@ -41,7 +41,7 @@ static void cell_text(struct buf *out, const struct bq_result *r, size_t row, si
     else if (is_type(r, column, "TIMESTAMP") && is_time(text, &us))
         timestamp_format(out, us, 0);
     else
-        append_printable(out, text);
+        table_printable(out, text);
 }
 
 static size_t characters(struct slice s)

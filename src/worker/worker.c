@@ -311,7 +311,7 @@ static bool prepare(struct worker *w, struct error *err)
 {
     struct warehouse *warehouse = &w->env.services->warehouse;
     bool ready = false;
-    if (!warehouse_is_ready(warehouse, &ready, err))
+    if (!warehouse_is_ready(warehouse, &ready, w->options->shutdown, err))
         return error_prefix(err, "looking for the tables");
     if (!ready && !warehouse_init(warehouse, tell_object, NULL, w->options->shutdown, err))
         return error_prefix(err, "making the tables");
@@ -456,6 +456,8 @@ bool worker_run(const struct worker_options *options, struct worker_totals *ret,
                  LOG_INT("tenants", w.env.settings->tenant_count), LOG_STR("worker", w.name));
         start_slots(&w);
         ok = supervise(&w, err);
+    } else {
+        ok = err->class == ERROR_CANCELLED && cancel_is_set(options->shutdown); /* an orderly end, only an early one */
     }
     stop(&w);
     *ret = w.totals;

@@ -11,21 +11,11 @@ import unittest
 import urllib.error
 
 import logcheck
-from stack import ENTITIES, ROOT, Stack, free_port, http, log_lines, tail
+from stack import ENTITIES, ROOT, Stack, free_port, http, log_lines, tail, wait_until
 
 JOBS = 400
 FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120"}
 SOON_S = 60
-
-
-def wait_until(what, condition):
-    deadline = time.monotonic() + SOON_S
-    while time.monotonic() < deadline:
-        got = condition()
-        if got:
-            return got
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not come")
 
 
 def listening(pid):

@@ -240,6 +240,16 @@ def free_port():
         return s.getsockname()[1]
 
 
+def wait_until(what, condition):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        got = condition()
+        if got:
+            return got
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come")
+
+
 def tail(process, size=1200):
     return process.log.read_text(errors="replace")[-size:]
 

@@ -42,7 +42,7 @@ static void init_can_be_repeated(void **state)
     must(warehouse_init(&workers[1].w, tell, &told, NULL, &err), &err);
     assert_int_equal(told.objects, 4 + events_table_count() + log_view_count() + 3 * registry_count(registry));
     assert_int_equal(told.created, 0);
-    must(warehouse_is_ready(&workers[1].w, &ready, &err), &err);
+    must(warehouse_is_ready(&workers[1].w, &ready, NULL, &err), &err);
     assert_true(ready);
 }
 

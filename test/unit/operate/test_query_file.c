@@ -110,6 +110,8 @@ static void values_and_params_are_bounded(void **state)
     assert_false(query_fill(SLICE_LIT("${A}"), &settings, params, 1, &got, &err));
     assert_false(query_fill(SLICE_LIT(""), &settings, params, QUERY_MAX_PARAMS + 1, &got, &err));
     assert_string_equal(err.message, "there are 65 params: at most 64 are allowed");
+    assert_false(query_fill(SLICE_LIT("SELECT 1\n\0 FROM t"), &settings, NULL, 0, &got, &err));
+    assert_string_equal(err.message, "line 2: there is a NUL byte: not a text file");
     buf_release(&value);
     buf_release(&got);
 }

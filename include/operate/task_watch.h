@@ -45,7 +45,7 @@ struct task_watch;
 struct task_watch *task_watch_new(struct services *services); /* borrows services, BigQuery open */
 void task_watch_free(struct task_watch *watch);               /* no wait may be under way */
 /* Each id names a single task (one entity, one tenant). Blocks until all are final: true. False: err has class RETRY and code
- * "timeout" at the deadline (clock_mono_ms), CANCELLED, or PERMANENT "busy" beyond the bound. ret (parallel to ids, zeroed first) tells in
+ * "timeout" at the deadline (clock_mono_ms), "busy" beyond the bound, or class CANCELLED. ret (parallel to ids, zeroed first) tells in
  * any case where each stands by the last look; a warehouse that does not answer only makes the wait longer. */
 bool task_watch_wait(struct task_watch *watch, const char *const *task_ids, size_t count, int64_t since_us,
                      int64_t deadline_ms, struct task_status *ret, struct cancel *cancel, struct error *err) MUST_CHECK;

@@ -177,7 +177,7 @@ static enum exit_code preview(const struct invocation *in, const struct dlq *dlq
 }
 
 /* Round after round, until nothing that fits is left: a session holds so many at most. */
-static bool settle_all(struct question *q, struct dlq *dlq, bool full, settle_fn *fn, struct dlq_action *action,
+static bool settle_all(struct question *q, struct dlq *dlq, bool *full, settle_fn *fn, struct dlq_action *action,
                        struct progress *progress, struct dlq_totals *ret, struct error *err)
 {
     bool limited = q->limit > 0;
@@ -190,9 +190,11 @@ static bool settle_all(struct question *q, struct dlq *dlq, bool full, settle_fn
         ret->refused = totals.refused; /* they are held, and so met again in each round */
         progress->before += totals.done;
         q->limit -= limited ? (int64_t)totals.done : 0;
-        if (!ok || !full || totals.done == 0 || (limited && q->limit <= 0))
+        if (limited && q->limit <= 0)
+            *full = false; /* what was asked for is done */
+        if (!ok || !*full || totals.done == 0)
             return ok;
-        if (!dlq_read(dlq, &full, NULL, err))
+        if (!dlq_read(dlq, full, NULL, err))
             return false;
     }
 }
@@ -214,7 +216,7 @@ static enum exit_code settle(struct invocation *in, struct question *q, struct d
     actor_name(actor, sizeof actor);
     struct progress progress = {.word = word};
     struct dlq_action action = {actor, (double)q->rate, q->force, tell_progress, &progress};
-    bool ok = settle_all(q, dlq, full, fn, &action, &progress, &totals, &err);
+    bool ok = settle_all(q, dlq, &full, fn, &action, &progress, &totals, &err);
     progress_end(&progress.line);
     if (in->json)
         printf("{\"%s\":%zu,\"refused\":%zu}\n", word, totals.done, totals.refused);
@@ -226,7 +228,12 @@ static enum exit_code settle(struct invocation *in, struct question *q, struct d
                 totals.refused, DLQ_MAX_REPLAYS);
     if (!ok)
         return command_failed(in, &err);
-    return totals.refused > 0 ? EXIT_FAILED : EXIT_OK;
+    if (full)
+        fprintf(
+            stderr,
+            "there are more dead letters than the %d that can be looked at together; narrow the filter and repeat\n",
+            DLQ_MAX_HELD);
+    return full || totals.refused > 0 ? EXIT_FAILED : EXIT_OK;
 }
 
 static enum exit_code replay(struct invocation *in, struct question *q, struct dlq *dlq, bool full)

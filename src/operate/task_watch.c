@@ -138,6 +138,7 @@ struct task_watch {
     size_t waiter_count;
     int64_t looked_ms; /* end of the last look */
     int64_t looks;
+    size_t turn; /* the waiter, from the first, with which the next look begins */
     bool stopping;
 };
 
@@ -149,29 +150,64 @@ static bool is_done(const struct waiter *waiter)
     return true;
 }
 
-/* Under the lock. */
-static void hand_out(struct task_watch *watch, const struct task_status *found, size_t count)
+static int by_id(const void *a, const void *b)
 {
-    for (struct waiter *w = watch->waiters; w; w = w->next)
-        for (size_t i = 0; i < w->count; i++)
-            for (size_t k = 0; k < count; k++)
-                if (strcmp(w->task_ids[i], found[k].task_id) == 0)
-                    w->statuses[i] = found[k];
+    const struct task_status *x = a, *y = b;
+    return strcmp(x->task_id, y->task_id);
 }
 
-/* Under the lock: the ids that are not final yet, copied, as many as one look may ask for. Free the array and each. */
-static char **open_ids(const struct task_watch *watch, size_t *ret_count, int64_t *ret_since_us)
+static int id_and_status(const void *id, const void *status)
+{
+    return strcmp(id, ((const struct task_status *)status)->task_id);
+}
+
+/* Under the lock. Sorts what was found. */
+static void hand_out(struct task_watch *watch, struct task_status *found, size_t count)
+{
+    if (count == 0)
+        return;
+    qsort(found, count, sizeof *found, by_id);
+    for (struct waiter *w = watch->waiters; w; w = w->next) {
+        for (size_t i = 0; i < w->count; i++) {
+            const struct task_status *hit = bsearch(w->task_ids[i], found, count, sizeof *found, id_and_status);
+            if (hit)
+                w->statuses[i] = *hit;
+        }
+    }
+}
+
+/* Adds the waiter's ids that are not final yet; false when not all of them found room. */
+static bool add_open_ids(const struct waiter *w, char **ids, size_t *count)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (task_state_is_final(w->statuses[i].state))
+            continue;
+        if (*count == TASKS_MAX_IDS)
+            return false;
+        ids[(*count)++] = xstrdup(w->task_ids[i]);
+    }
+    return true;
+}
+
+/* Under the lock: the ids that are not final yet, copied, as many as one look may ask for. Where that is not all, the next look begins with
+ * the waiter that was cut off, so that each has its turn. Free the array and each. */
+static char **open_ids(struct task_watch *watch, size_t *ret_count, int64_t *ret_since_us)
 {
     char **ids = xcalloc(TASKS_MAX_IDS, sizeof *ids);
-    size_t count = 0;
+    size_t count = 0, place = 0, cut_off = 0;
+    bool room = true;
     *ret_since_us = INT64_MAX;
-    for (const struct waiter *w = watch->waiters; w; w = w->next) {
-        if (w->since_us < *ret_since_us)
-            *ret_since_us = w->since_us;
-        for (size_t i = 0; i < w->count && count < TASKS_MAX_IDS; i++)
-            if (!task_state_is_final(w->statuses[i].state))
-                ids[count++] = xstrdup(w->task_ids[i]);
+    for (int round = 0; round < 2; round++) { /* from where the last look stopped to the end, then from the beginning */
+        place = 0;
+        for (const struct waiter *w = watch->waiters; w; w = w->next, place++) {
+            if (!room || (round == 0) != (place >= watch->turn))
+                continue;
+            room = add_open_ids(w, ids, &count);
+            cut_off = room ? cut_off : place;
+            *ret_since_us = w->since_us < *ret_since_us ? w->since_us : *ret_since_us;
+        }
     }
+    watch->turn = room ? 0 : cut_off;
     *ret_count = count;
     return ids;
 }
@@ -274,7 +310,7 @@ static void wake_waiters(void *user)
 static bool enter(struct task_watch *watch, struct waiter *waiter, struct error *err)
 {
     if (watch->waiter_count >= TASK_WATCH_MAX_WAITERS)
-        return error_set(err, ERROR_PERMANENT, "busy", "cannot wait for the task: %d callers wait already",
+        return error_set(err, ERROR_RETRY, "busy", "could not wait for the task: %d callers wait already",
                          TASK_WATCH_MAX_WAITERS);
     waiter->next = watch->waiters;
     watch->waiters = waiter;

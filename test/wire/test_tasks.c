@@ -12,7 +12,7 @@
 #include "operate/operate.h"
 #include "operate/task_watch.h"
 
-enum { TENANT = 7, WAITERS = 64, WAIT_MS = 60000 };
+enum { TENANT = 7, WAITERS = 64, LARGE = 8000, WAIT_MS = 600000 };
 
 static struct bq_server *server;
 static struct settings settings;
@@ -208,6 +208,77 @@ static void many_waits_share_their_looks(void **state)
     task_watch_free(watch);
 }
 
+/* More ids than one look may ask for: each wait has its turn, also the one that began first. */
+struct large_wait {
+    struct task_watch *watch;
+    pthread_t thread;
+    const char **ids;
+    struct task_status *statuses;
+    bool ok;
+    struct error err;
+};
+
+static void *wait_for_all_main(void *user)
+{
+    struct large_wait *wait = user;
+    wait->ok = task_watch_wait(wait->watch, wait->ids, LARGE, began_us, clock_mono_ms() + WAIT_MS, wait->statuses, NULL,
+                               &wait->err);
+    return NULL;
+}
+
+static void large_wait_begin(struct large_wait *wait, struct task_watch *watch, char letter)
+{
+    *wait = (struct large_wait){.watch = watch, .err = ERROR_INIT};
+    wait->ids = xcalloc(LARGE, sizeof *wait->ids);
+    wait->statuses = xcalloc(LARGE, sizeof *wait->statuses);
+    for (int i = 0; i < LARGE; i++)
+        wait->ids[i] = xasprintf("%c-%d", letter, i);
+    assert_int_equal(pthread_create(&wait->thread, NULL, wait_for_all_main, wait), 0);
+}
+
+static void large_wait_end(struct large_wait *wait)
+{
+    pthread_join(wait->thread, NULL);
+    for (int i = 0; i < LARGE; i++)
+        free((void *)(uintptr_t)wait->ids[i]);
+    free(wait->ids);
+    free(wait->statuses);
+}
+
+static void tell_success_of_all(char letter)
+{
+    struct error err = ERROR_INIT;
+    struct bq_result result;
+    char *sql = xasprintf(
+        "INSERT INTO `test-project.st_logs_v2.ingestion_log_events` (run_id, task_id, entity_type, tenant_id, "
+        "mode, status, verdict, start_time, event_time)\n"
+        "SELECT CONCAT('run-', CAST(n AS STRING)), CONCAT('%c-', CAST(n AS STRING)), 'jobs', 7, 'full', "
+        "'success', 'done', CURRENT_TIMESTAMP(), CURRENT_TIMESTAMP()\n"
+        "FROM UNNEST(GENERATE_ARRAY(0, %d)) AS n",
+        letter, LARGE - 1);
+    must(bq_query_run(services.bigquery, &(struct bq_query){.sql = sql}, &result, NULL, &err), &err);
+    bq_result_release(&result);
+    free(sql);
+}
+
+static void more_ids_than_one_look_takes_have_their_turn(void **state)
+{
+    struct task_watch *watch = task_watch_new(&services);
+    struct large_wait older, newer;
+    (void)state;
+    large_wait_begin(&older, watch, 'o');
+    while (task_watch_looks(watch) == 0) /* it waits before the other one begins */
+        cancel_sleep_ms(NULL, 1);
+    large_wait_begin(&newer, watch, 'n');
+    tell_success_of_all('o'); /* the newer one's never end */
+    large_wait_end(&older);
+    must(older.ok, &older.err);
+    tell_success_of_all('n');
+    large_wait_end(&newer);
+    must(newer.ok, &newer.err);
+    task_watch_free(watch);
+}
+
 static void a_wait_ends_at_its_deadline_and_tells_where_the_task_stands(void **state)
 {
     static const char *const ids[] = {"t-running", "t-unknown", "t-success"};
@@ -269,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_look_tells_the_run_that_says_most),
         cmocka_unit_test(runs_of_skipped_tasks_are_no_runs_for_people),
         cmocka_unit_test(many_waits_share_their_looks),
+        cmocka_unit_test(more_ids_than_one_look_takes_have_their_turn),
         cmocka_unit_test(a_wait_ends_at_its_deadline_and_tells_where_the_task_stands),
         cmocka_unit_test(a_cancelled_wait_ends_at_once),
         cmocka_unit_test(too_many_ids_are_refused),

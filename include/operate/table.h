@@ -4,7 +4,8 @@
 
 #include "bigquery/client.h"
 
-/* Aligned columns with a heading; times as RFC 3339, NULL as "-". Numbers stand at the right. */
+/* Aligned columns with a heading; times as RFC 3339, NULL as "-". Numbers stand at the right. A text
+ * longer than 60 characters, in the last column 240, ends in "…"; JSON has all of it. */
 void table_print(struct buf *out, const struct bq_result *result);
 /* The text (UTF-8) without what steers a terminal: control characters become spaces. */
 void table_printable(struct buf *out, const char *text);

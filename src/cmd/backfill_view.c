@@ -79,6 +79,11 @@ static struct plan_row *plan_rows(const struct settings *s, const struct backfil
     return rows;
 }
 
+static const char *plural(int64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 void backfill_print_plan(const struct settings *s, const struct backfill *b)
 {
     char from[TIMESTAMP_TEXT_SIZE], to[TIMESTAMP_TEXT_SIZE];
@@ -91,8 +96,9 @@ void backfill_print_plan(const struct settings *s, const struct backfill *b)
     for (size_t i = 0; i < count; i++)
         printf("%-12s %-14lld %8lld %12lld %10lld %9.1f\n", rows[i].entity, (long long)rows[i].tenant,
                (long long)rows[i].slices, (long long)rows[i].records, (long long)rows[i].requests, rows[i].minutes);
-    printf("\n%zu messages, one per slice; %lld records, about %lld requests, %.1f minutes at the allowed rate.\n",
-           b->count, (long long)b->records, (long long)b->requests, minutes);
+    printf("\n%zu message%s, one per slice; %lld records, about %lld request%s, %.1f minutes at the allowed rate.\n",
+           b->count, plural((int64_t)b->count), (long long)b->records, (long long)b->requests, plural(b->requests),
+           minutes);
     printf("Requests are estimated for pages that are %d %% full.\n", BACKFILL_FILL_PERCENT);
     free(rows);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "command.h"
 #include "signals.h"
 
@@ -11,7 +12,7 @@ static void print_help(FILE *out)
 {
     fprintf(out,
             "st-ingestor keeps ServiceTitan data in BigQuery: complete, current, and provably equal to the source.\n\n"
-            "usage: st-ingestor COMMAND [ARGUMENTS]\n\ncommands:\n");
+            "usage: st-ingestor COMMAND [ARGUMENTS]\n       st-ingestor --version\n\ncommands:\n");
     for (size_t i = 0; commands[i]; i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\nst-ingestor COMMAND --help tells more. Settings come from config/config.json, .env and the "
@@ -112,6 +113,10 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_USAGE : EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("st-ingestor %s\n", ST_VERSION);
+        return EXIT_OK;
     }
     in.command = find_command(argv[1]);
     if (!in.command) {

@@ -4,7 +4,7 @@
 
 #include "base/timestamp.h"
 
-enum { CELL_MAX_CHARS = 60 };
+enum { CELL_MAX_CHARS = 60, LAST_CELL_MAX_CHARS = 240 }; /* nothing stands behind the last column */
 
 static bool is_type(const struct bq_result *r, size_t column, const char *type)
 {
@@ -61,10 +61,11 @@ static size_t column_width(const struct bq_result *r, size_t column, struct buf 
         if (n > width)
             width = n;
     }
-    return width < CELL_MAX_CHARS ? width : CELL_MAX_CHARS;
+    size_t max = column + 1 == r->column_count ? LAST_CELL_MAX_CHARS : CELL_MAX_CHARS;
+    return width < max ? width : max;
 }
 
-/* The first `width` characters of s; the rest is cut. */
+/* The first `width` characters of s. */
 static struct slice cut_to(struct slice s, size_t width)
 {
     size_t count = 0, i = 0;
@@ -79,11 +80,14 @@ static struct slice cut_to(struct slice s, size_t width)
 
 static void put_cell(struct buf *out, struct slice text, size_t width, bool right, bool last)
 {
-    text = cut_to(text, width);
-    size_t pad = width - characters(text);
+    bool cut = characters(text) > width;
+    text = cut_to(text, cut ? width - 1 : width);
+    size_t pad = width - characters(text) - cut;
     if (right)
         buf_printf(out, "%*s", (int)pad, "");
     buf_append_slice(out, text);
+    if (cut)
+        buf_append_str(out, "…"); /* a message cut in a number reads as another number */
     if (!right && !last)
         buf_printf(out, "%*s", (int)pad, "");
     buf_append_str(out, last ? "\n" : "  ");

@@ -47,6 +47,17 @@ class BadInput(unittest.TestCase):
         self.refused("worker", "--idle", "1", says=["goes with --drain"])
         self.refused("worker", "--drain", "--idle", "0", says=['--idle is "0"', "1 to 3600"])
 
+    def test_help_and_version_need_no_settings(self):
+        for word, text in (("--version", r"\Ast-ingestor \d+\.\d+\.\d+\n\Z"), ("--help", r"st-ingestor --version")):
+            done = self.stack.run("st-ingestor", word)
+            self.assertRegex(done.stdout, text)
+            self.assertEqual(done.stderr, "")
+
+    def test_one_is_not_a_plural(self):
+        done = self.stack.ingestor("backfill", "campaigns", "--from", "2000-01-01", "--dry-run")
+        self.assertRegex(done.stdout, r"\n1 message, one per slice; \d+ records?, about \d+ requests?, ")
+        self.assertNotRegex(done.stdout, r"\b1 (requests|messages)\b")
+
     def test_unknown_entity_mode_tenant(self):
         self.refused("dispatch", "job", says=['unknown entity "job"', "jobs, invoices"])
         self.refused("dispatch", "jobs", "--mode", "fulll", says=["fulll", "incremental, full or auto"])

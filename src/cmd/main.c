@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "command.h"
 
 static void print_help(FILE *out)
@@ -111,6 +112,10 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_USAGE : EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("st-ingestor " ST_VERSION);
+        return EXIT_OK;
     }
     in.command = find_command(argv[1]);
     if (!in.command) {

@@ -51,6 +51,9 @@ class BadInput(unittest.TestCase):
         self.refused("dispatch", "jobs", "--tenant", "99", says=["tenant 99 is not configured"])
         self.refused("dispatch", "jobs", "--tenant", "x", says=['--tenant is "x"'])
 
+    def test_version(self):
+        self.assertRegex(self.stack.ingestor("--version").stdout, r"\Ast-ingestor \d+\.\d+\.\d+\n\Z")
+
     def test_the_entities_as_they_are_set(self):
         path = self.config(lambda c: c["entities"]["payroll"].update(enabled=False, syncMode="full", schedule="", priority=100, description="paid by the hour"))
         shown = json.loads(self.stack.ingestor("config", "entities", "--config", path, "--json").stdout)

@@ -112,6 +112,25 @@ class Handbook(unittest.TestCase):
                     if pathlib.Path(words[0]).name == "st-ingestor":
                         self.check_ingestor(page, words)
 
+    def test_symptoms_are_words_that_the_program_says(self):
+        """Messages of the troubleshooting table stand in the sources; numbers stand for conversions."""
+        told = "\n".join(re.sub(r'"\s*\n\s*"', "", path.read_text()) for path in (ROOT / "src").rglob("*.c") if "local" not in path.parts)
+        table = (ROOT / "docs/operations.md").read_text().split("## When something is wrong")[1].split("\n## ")[0]
+        symptoms = [phrase for row in re.findall(r"^\| (.*?) \|", table, re.M) for phrase in re.findall(r"`([^`]+)`", row)]
+        self.assertGreater(len(symptoms), 10)
+        for phrase in symptoms:
+            self.assertRegex(told, re.sub(r"\d+", r"(?:\\d+|%(?:ll)?d)", re.escape(phrase)), phrase)
+
+    def test_rights_are_those_that_terraform_gives(self):
+        iam = (ROOT / "terraform/iam.tf").read_text()
+        both = set(re.findall(r'"(roles/[\w.]+)"', iam.split("program_roles = {")[1].split("\n  }")[0]))
+        given = {who: both | set(re.findall(r'role += "(roles/[\w.]+)"\n +member += google_service_account\.' + who + r"\.", iam)) for who in ("worker", "serve")}
+        told, who = {}, None
+        for first, roles in re.findall(r"^\| (.*?) ?\| (`roles/.*?) \|", (ROOT / "docs/security.md").read_text(), re.M):
+            who = first or who
+            told.setdefault(who, set()).update(re.findall(r"roles/[\w.]+", roles))
+        self.assertEqual({name: told[name] for name in given}, given)
+
     def test_links_between_pages_hold(self):
         for page in PAGES:
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

@@ -131,6 +131,16 @@ class Handbook(unittest.TestCase):
             told.setdefault(who, set()).update(re.findall(r"roles/[\w.]+", roles))
         self.assertEqual({name: told[name] for name in given}, given)
 
+    def test_both_ways_of_deployment_use_the_same_names(self):
+        by_hand = (ROOT / "docs/deployment.md").read_text()
+        terraform = "".join(path.read_text() for path in (ROOT / "terraform").glob("*.tf"))
+        accounts = re.findall(r'account_id +=? *"([\w-]+)"', terraform)
+        pool = re.search(r'variable "worker_name" \{.*?default += "([\w-]+)"', terraform, re.S).group(1)
+        service = re.search(r'variable "service_name" \{.*?default += "([\w-]+)"', terraform, re.S).group(1)
+        self.assertEqual(re.findall(r"service-accounts create ([\w-]+)", by_hand), accounts)
+        self.assertEqual(re.findall(r"--service-account \"([\w-]+)@", by_hand), accounts)
+        self.assertEqual((re.findall(r"worker-pools deploy ([\w-]+)", by_hand), re.findall(r"run deploy ([\w-]+)", by_hand)), ([pool], [service]))
+
     def test_links_between_pages_hold(self):
         for page in PAGES:
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

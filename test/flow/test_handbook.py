@@ -141,6 +141,11 @@ class Handbook(unittest.TestCase):
         self.assertEqual(re.findall(r"--service-account \"([\w-]+)@", by_hand), accounts)
         self.assertEqual((re.findall(r"worker-pools deploy ([\w-]+)", by_hand), re.findall(r"run deploy ([\w-]+)", by_hand)), ([pool], [service]))
 
+    def test_the_changelog_tells_of_this_version(self):
+        version = self.stack.ingestor("--version").stdout.split()[1]
+        newest = re.search(r"^## (\S+)", (ROOT / "docs/changelog.md").read_text(), re.M).group(1)
+        self.assertEqual(newest, version)
+
     def test_links_between_pages_hold(self):
         for page in PAGES:
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

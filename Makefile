@@ -192,6 +192,7 @@ test-terraform: $(B)/st-ingestor ## terraform/ against the provider's schema and
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents
 	@$(MAKE) --no-print-directory deps-check
 	@test/lint/format.sh
+	@test/lint/tree.sh
 	@test/lint/layers.py
 	@test/lint/banned.py
 	@$(MAKE) --no-print-directory $(PROTO_H)

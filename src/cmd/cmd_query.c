@@ -101,8 +101,8 @@ static void print_rows(const struct invocation *in, const struct bq_result *resu
 
 static bool run(struct services *v, const struct invocation *in, const char *sql, bool dry_run, struct error *err)
 {
-    const struct bq_label labels[] = {{"st_query", in->argv[0]}};
-    const struct bq_query query = {.sql = sql, .labels = labels, .label_count = 1};
+    const struct bq_label labels[] = {{"st_step", "query"}, {"st_query", in->argv[0]}};
+    const struct bq_query query = {.sql = sql, .labels = labels, .label_count = 2};
     struct bq_estimate estimate;
     struct bq_result result;
     if (!bq_query_estimate(v->bigquery, &query, &estimate, NULL, err))

@@ -17,7 +17,7 @@ static void print_help(FILE *out)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\nst-ingestor COMMAND --help tells more. Settings come from config/config.json, .env and the "
                  "environment, later ones over\n"
-                 "earlier ones; `st-ingestor config --help` lists them all.\n\nexit codes: 0 done, 1 tried and failed, "
+                 "earlier ones; `st-ingestor config options` lists them all.\n\nexit codes: 0 done, 1 tried and failed, "
                  "2 wrong use or configuration\n");
 }
 

@@ -137,7 +137,8 @@ static bool ask(struct services *services, char *sql, const char *key, struct bq
                 struct error *err)
 {
     const struct bq_param params[] = {{.name = "key", .type = BQ_PARAM_STRING, .string = key}};
-    const struct bq_query query = {.sql = sql, .params = params, .param_count = 1};
+    const struct bq_label step = {"st_step", "backfill"};
+    const struct bq_query query = {.sql = sql, .params = params, .param_count = 1, .labels = &step, .label_count = 1};
     bool ok = bq_query_run(services->bigquery, &query, ret, cancel, err) || error_prefix(err, "reading backfills");
     free(sql);
     return ok;

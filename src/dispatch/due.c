@@ -94,7 +94,8 @@ bool due_decide(struct services *services, struct due *dues, size_t count, int64
 {
     struct bq_result result = {0};
     char *sql = due_sql(services->settings);
-    const struct bq_query query = {.sql = sql};
+    const struct bq_label step = {"st_step", "due"};
+    const struct bq_query query = {.sql = sql, .labels = &step, .label_count = 1};
     bool ok = bq_query_run(services->bigquery, &query, &result, cancel, err) ||
               error_prefix(err, "reading the last dispatches");
     free(sql);

@@ -83,7 +83,14 @@ static bool ask(struct services *services, char *sql, const char *id, int64_t si
         {.name = "since", .type = BQ_PARAM_TIMESTAMP, .number = since_us},
         {.name = "backfill", .type = BQ_PARAM_STRING, .string = id},
     };
-    const struct bq_query query = {.sql = sql, .params = params, .param_count = sizeof params / sizeof params[0]};
+    const struct bq_label step = {"st_step", "backfill"};
+    const struct bq_query query = {
+        .sql = sql,
+        .params = params,
+        .param_count = sizeof params / sizeof params[0],
+        .labels = &step,
+        .label_count = 1,
+    };
     bool ok = bq_query_run(services->bigquery, &query, ret, cancel, err) || error_prefix(err, "reading backfills");
     free(sql);
     return ok;

@@ -109,7 +109,13 @@ bool operate_run(struct services *v, int64_t tenant, const char *run_id, struct 
         {.name = "run", .type = BQ_PARAM_STRING, .string = run_id},
     };
     char *sql = run_text(v->settings);
-    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2};
+    char text[METRIC_NUMBER_SIZE];
+    const struct bq_label labels[] = {
+        {"st_step", "run"},
+        {"st_run", run_id},
+        {"st_tenant", tenant ? metric_number(text, tenant) : "all"},
+    };
+    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(v->bigquery, &query, ret, cancel, err);
     free(sql);
     return ok;

@@ -102,7 +102,8 @@ bool tasks_look(struct services *services, const char *const *task_ids, size_t c
         return error_set(err, ERROR_PERMANENT, "too_many", "cannot look for %zu tasks at once: at most %d", count,
                          TASKS_MAX_IDS);
     char *sql = tasks_look_sql(services->settings);
-    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2};
+    const struct bq_label step = {"st_step", "tasks"};
+    const struct bq_query query = {.sql = sql, .params = params, .param_count = 2, .labels = &step, .label_count = 1};
     bool ok = bq_query_run(services->bigquery, &query, &result, cancel, err);
     free(sql);
     if (ok) {

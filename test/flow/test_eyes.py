@@ -238,12 +238,18 @@ class Eyes(unittest.TestCase):
         self.stack.ingestor("dispatch", "jobs", "--mode", "incremental")
         self.stack.drain(1)
         self.stack.ingestor("status", "jobs")
+        self.stack.ingestor("dispatch", "--due", "--dry-run")
+        self.stack.ingestor("backfill", "list")
+        self.stack.ingestor("query", "recent_runs")
+        self.start_worker()
+        self.stack.ingestor("dispatch", "campaigns", "--mode", "incremental", "--wait")
         by_step = {}
         for job in self.jobs():
             labels = job["configuration"].get("labels", {})
-            if labels.get("app") == "st-ingestor":
-                by_step.setdefault(labels["st_step"], []).append(labels)
-        self.assertLessEqual({"init", "task_done", "watermark", "verify", "find", "merge", "status", "chain_head"}, set(by_step))
+            self.assertEqual(labels.get("app"), "st-ingestor", job["configuration"])
+            self.assertIn("st_step", labels, job["configuration"])
+            by_step.setdefault(labels["st_step"], []).append(labels)
+        self.assertLessEqual({"init", "task_done", "watermark", "verify", "find", "merge", "status", "chain_head", "due", "backfill", "query", "tasks"}, set(by_step))
         runs = {line["runId"]: line for line in log_lines(worker) if line["message"] == "Ingestion completed"}
         tenant = self.stack.env["ST_TENANT_ID"]
         for step in ("task_done", "verify", "find", "merge", "chain_head"):

@@ -112,6 +112,40 @@ class Handbook(unittest.TestCase):
                     if pathlib.Path(words[0]).name == "st-ingestor":
                         self.check_ingestor(page, words)
 
+    def test_symptoms_are_words_that_the_program_says(self):
+        """Messages of the troubleshooting table stand in the sources; numbers stand for conversions."""
+        told = "\n".join(re.sub(r'"\s*\n\s*"', "", path.read_text()) for path in (ROOT / "src").rglob("*.c") if "local" not in path.parts)
+        table = (ROOT / "docs/operations.md").read_text().split("## When something is wrong")[1].split("\n## ")[0]
+        symptoms = [phrase for row in re.findall(r"^\| (.*?) \|", table, re.M) for phrase in re.findall(r"`([^`]+)`", row)]
+        self.assertGreater(len(symptoms), 10)
+        for phrase in symptoms:
+            self.assertRegex(told, re.sub(r"\d+", r"(?:\\d+|%(?:ll)?d)", re.escape(phrase)), phrase)
+
+    def test_rights_are_those_that_terraform_gives(self):
+        iam = (ROOT / "terraform/iam.tf").read_text()
+        both = set(re.findall(r'"(roles/[\w.]+)"', iam.split("program_roles = {")[1].split("\n  }")[0]))
+        given = {who: both | set(re.findall(r'role += "(roles/[\w.]+)"\n +member += google_service_account\.' + who + r"\.", iam)) for who in ("worker", "serve")}
+        told, who = {}, None
+        for first, roles in re.findall(r"^\| (.*?) ?\| (`roles/.*?) \|", (ROOT / "docs/security.md").read_text(), re.M):
+            who = first or who
+            told.setdefault(who, set()).update(re.findall(r"roles/[\w.]+", roles))
+        self.assertEqual({name: told[name] for name in given}, given)
+
+    def test_both_ways_of_deployment_use_the_same_names(self):
+        by_hand = (ROOT / "docs/deployment.md").read_text()
+        terraform = "".join(path.read_text() for path in (ROOT / "terraform").glob("*.tf"))
+        accounts = re.findall(r'account_id +=? *"([\w-]+)"', terraform)
+        pool = re.search(r'variable "worker_name" \{.*?default += "([\w-]+)"', terraform, re.S).group(1)
+        service = re.search(r'variable "service_name" \{.*?default += "([\w-]+)"', terraform, re.S).group(1)
+        self.assertEqual(re.findall(r"service-accounts create ([\w-]+)", by_hand), accounts)
+        self.assertEqual(re.findall(r"--service-account \"([\w-]+)@", by_hand), accounts)
+        self.assertEqual((re.findall(r"worker-pools deploy ([\w-]+)", by_hand), re.findall(r"run deploy ([\w-]+)", by_hand)), ([pool], [service]))
+
+    def test_the_changelog_tells_of_this_version(self):
+        version = self.stack.ingestor("--version").stdout.split()[1]
+        newest = re.search(r"^## (\S+)", (ROOT / "docs/changelog.md").read_text(), re.M).group(1)
+        self.assertEqual(newest, version)
+
     def test_links_between_pages_hold(self):
         for page in PAGES:
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

@@ -65,8 +65,7 @@ static struct batch *pop_sent(struct bq_appender *a)
     return batch;
 }
 
-/* ---- Receiver -------------------------------------------------------------------------------------------------------
- */
+/* ---- Receiver ---------------------------------------------------------------------------------------------------- */
 
 typedef Google__Cloud__Bigquery__Storage__V1__AppendRowsResponse response_t;
 
@@ -243,8 +242,7 @@ static void *receiver_main(void *user)
     return NULL;
 }
 
-/* ---- Sender. All with the mutex held, which they leave while they block.
- * ---------------------------------------------- */
+/* ---- Sender. All with the mutex held, which they leave while they block. ----------------------------------------- */
 
 /* True when the connection stands. Otherwise the failure has been noted as that of a broken one. */
 static bool connect_stream(struct bq_appender *a)

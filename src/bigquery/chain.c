@@ -67,8 +67,7 @@ struct walk {
     int64_t inserted; /* the last change that was this walk's own; 0 = none */
 };
 
-/* ---- State
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- State ------------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t state_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -122,8 +121,7 @@ void warehouse_release(struct warehouse *w)
     w->state = NULL;
 }
 
-/* ---- Waiters
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Waiters ----------------------------------------------------------------------------------------------------- */
 
 static void settle_ok(struct walk *walk, const char *run_id, struct merge_outcome outcome)
 {
@@ -168,8 +166,7 @@ static void settle_rejected(struct walk *walk, const char *run_id, int64_t numbe
     pthread_mutex_unlock(&walk->chain->mutex);
 }
 
-/* ---- A change that has ended
- * ---------------------------------------------------------------------------------------------- */
+/* ---- A change that has ended ------------------------------------------------------------------------------------- */
 
 static int64_t rows_in(const struct change_plan *plan, const struct change_end *ended)
 {
@@ -301,8 +298,7 @@ static bool pass_change(struct walk *walk, int64_t number, const char *job_id, s
     return ok;
 }
 
-/* ---- A change to be made
- * --------------------------------------------------------------------------------------------------- */
+/* ---- A change to be made ----------------------------------------------------------------------------------------- */
 
 struct change_labels {
     char number[24], find[24], runs[24];
@@ -451,8 +447,7 @@ static bool make_change(struct walk *walk, int64_t number, const char *job_id, s
     return ok;
 }
 
-/* ---- The walk
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- The walk ---------------------------------------------------------------------------------------------------- */
 
 /* Where the recorded events stand; the last change's failure still rules the next one. */
 static bool find_position(struct walk *walk, struct error *err)

@@ -16,8 +16,7 @@
 enum { WAIT_SLACK_MS = 60000, CANCEL_WAIT_MS = 600000, ABSENT_LOOKS = 20, ABSENT_PAUSE_MS = 500 };
 #define FIND_USABLE_US (20 * INT64_C(3600000000))
 
-/* ---- Jobs
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Jobs -------------------------------------------------------------------------------------------------------- */
 
 void chain_job_id(struct buf *out, const char *dataset, const char *target, int64_t number, int find)
 {
@@ -55,8 +54,7 @@ bool chain_wait(struct warehouse *w, const char *job_id, struct bq_job *ret, str
     return error_set(err, ERROR_RETRY, "job_lost", "could not find job '%s', whose id is taken", job_id);
 }
 
-/* ---- Plans
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Plans ------------------------------------------------------------------------------------------------------- */
 
 void plan_release(struct change_plan *plan)
 {
@@ -116,8 +114,7 @@ bool plan_read(const struct bq_result *result, struct change_plan *ret, struct e
     return true;
 }
 
-/* ---- Find
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Find -------------------------------------------------------------------------------------------------------- */
 
 /* Inserts the job when nobody has, and waits for it. */
 static bool run_shared(struct warehouse *w, const char *job_id, const struct bq_query *query, struct bq_job *ret,
@@ -215,8 +212,7 @@ bool chain_find_again(struct warehouse *w, const struct entity *entity, int64_t 
     return ok;
 }
 
-/* ---- Recorded events
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Recorded events --------------------------------------------------------------------------------------------- */
 
 static void head_sql(struct buf *out, const struct warehouse_names *names)
 {

@@ -13,8 +13,7 @@
 
 enum { FLAT_MAX_DEPTH = 8, FLAT_NAME_BYTES = 300 };
 
-/* ---- Texts ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Texts ------------------------------------------------------------------------------------------------------- */
 
 /* `added`: for ALTER TABLE, where a column can be neither required nor have a default. */
 static void put_column(struct buf *out, const struct column *column, bool added)
@@ -127,8 +126,7 @@ static void view_query(struct buf *out, const struct warehouse_names *names, con
         log_view_sql(out, names, view);
 }
 
-/* ---- The list of objects
- * --------------------------------------------------------------------------------------------- */
+/* ---- The list of objects ----------------------------------------------------------------------------------------- */
 
 struct object {
     enum { OBJECT_DATASET, OBJECT_TABLE, OBJECT_VIEW } kind;
@@ -296,8 +294,7 @@ void ddl_each_object(const struct warehouse_names *names, const struct registry 
     each_object(names, registry, visit_object, &visit);
 }
 
-/* ---- Init
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Init -------------------------------------------------------------------------------------------------------- */
 
 struct init {
     struct warehouse *w;

@@ -173,8 +173,7 @@ void bq_job_body(struct buf *out, const struct bq_client *client, const char *jo
     buf_append_str(out, "}}}");
 }
 
-/* ---- Primitives ---------------------------------------------------------------------------------------------------
- */
+/* ---- Primitives -------------------------------------------------------------------------------------------------- */
 
 static const char *step_of(const struct bq_query *query)
 {
@@ -301,8 +300,7 @@ bool bq_job_rows(struct bq_client *client, const char *job_id, struct bq_result 
     return bq_result_read(client, job_id, ret, cancel, err);
 }
 
-/* ---- Query to the end ----------------------------------------------------------------------------------------------
- */
+/* ---- Query to the end -------------------------------------------------------------------------------------------- */
 
 static void take_statistics(struct bq_result *result, const struct bq_job *job)
 {

@@ -22,8 +22,7 @@
 static const char *const stage_extra[] = {"_tenant_id", "_run_id", "_row_hash", "_fetched_at", "_extra", "_group_date"};
 enum { STAGE_EXTRA_COUNT = sizeof stage_extra / sizeof stage_extra[0] };
 
-/* ---- Pieces
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- Pieces ------------------------------------------------------------------------------------------------------ */
 
 static void put_timestamp(struct buf *out, int64_t us)
 {
@@ -103,8 +102,7 @@ static void put_accepted(struct buf *out, const struct warehouse_names *names, c
     ".`id` ORDER BY " VERSION(alias) " DESC,\n    " alias "._fetched_at DESC, " alias "._run_id, " alias               \
                                      "._fetch_id, " alias "._row_number) = 1"
 
-/* ---- Sources
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Sources ----------------------------------------------------------------------------------------------------- */
 
 static void put_plain_source(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
                              int64_t staged_min_us, int64_t staged_max_us)
@@ -189,8 +187,7 @@ static void put_group_source(struct buf *out, const struct warehouse_names *name
     buf_append_str(out, "g._deleted, g._gone FROM gone AS g");
 }
 
-/* ---- Clauses
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- Clauses ----------------------------------------------------------------------------------------------------- */
 
 /* What a target column becomes. */
 static void put_value(struct buf *out, const struct column *column, bool insert)

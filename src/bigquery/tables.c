@@ -266,8 +266,7 @@ const struct table_schema *events_table(size_t index)
     return index < events_table_count() ? tables[index] : NULL;
 }
 
-/* ---- Views --------------------------------------------------------------------------------------------------------
- */
+/* ---- Views ------------------------------------------------------------------------------------------------------- */
 
 static const struct log_view views[] = {
     {"ingestion_logs", "Runs, one row each: its end where it has ended", "ingestion_log_events",
@@ -365,8 +364,7 @@ void log_view_sql(struct buf *out, const struct warehouse_names *names, const st
     buf_append_str(out, hole + 2);
 }
 
-/* ---- SQL texts ----------------------------------------------------------------------------------------------------
- */
+/* ---- SQL texts --------------------------------------------------------------------------------------------------- */
 
 void sql_table(struct buf *out, const char *project, const char *dataset, const char *table)
 {

@@ -15,8 +15,7 @@
  */
 enum { STAGE_ROW_BYTES_ESTIMATE = 1024 };
 
-/* ---- Texts
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Texts ------------------------------------------------------------------------------------------------------- */
 
 static void watermark_sql(struct buf *out, const struct warehouse_names *names)
 {
@@ -103,8 +102,7 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
     buf_release(&sql);
 }
 
-/* ---- Questions
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Questions --------------------------------------------------------------------------------------------------- */
 
 bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity, struct sync_state *ret,
                          struct cancel *cancel, struct error *err)

@@ -78,8 +78,7 @@ void appender_lose_all(struct bq_appender *a, const struct error *err)
     appender_settle(a);
 }
 
-/* ---- Adders and waiters
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Adders and waiters ------------------------------------------------------------------------------------------ */
 
 static void wake(void *user)
 {
@@ -245,8 +244,7 @@ void bq_appender_forget(struct bq_appender *appender, const void *user)
     pthread_mutex_unlock(&a->mutex);
 }
 
-/* ---- Writer
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Writer ------------------------------------------------------------------------------------------------------ */
 
 struct bq_writer *bq_writer_new(const struct bq_writer_options *options, struct error *err)
 {

@@ -45,9 +45,9 @@ int64_t engine_max_job_partitions(const struct engine *engine);
  * nothing to do; call it every few seconds. (Expired tables are also hidden from every look-up at once.) */
 bool engine_expire(struct engine *engine, struct error *err) MUST_CHECK;
 
-/* ---- Datasets and tables: json-c resources in REST's shape
- * ----------------------------------------------------------- Returned objects are owned by the caller
- * (json_object_put) and complete but for selfLink (the server knows its URL): kind, etag, id,
+/* ---- Datasets and tables: json-c resources in REST's shape ----
+ *
+ * Returned objects are owned by the caller (json_object_put) and complete but for selfLink (the server knows its URL): kind, etag, id,
  * datasetReference/tableReference, location, creationTime, lastModifiedTime, ...; tables also type, schema with legacy
  * type names, numRows, numBytes, numLongTermBytes, numTotalLogicalBytes, numActiveLogicalBytes, streaming nothing.
  * Views: type VIEW, view{query,useLegacySql:false}, schema. `resource` arguments are borrowed request bodies.

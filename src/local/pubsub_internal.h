@@ -28,8 +28,7 @@ enum {
     PS_STREAM_LIFE_MS = 30 * 60 * 1000,
 };
 
-/* ---- Timers (pubsub_timer.c): a heap and a thread ------------------------------------------------------------------
- */
+/* ---- Timers (pubsub_timer.c): a heap and a thread ---------------------------------------------------------------- */
 
 struct ps_timer {
     int64_t due_ms; /* clock_mono_ms */
@@ -50,8 +49,7 @@ void ps_timers_stop(struct pubsub_server *server); /* mutex not held */
 void ps_timer_set(struct pubsub_server *server, struct ps_timer *timer, int64_t due_ms);
 void ps_timer_cancel(struct pubsub_server *server, struct ps_timer *timer); /* fine when not set */
 
-/* ---- Messages and their deliveries (pubsub_delivery.c) -------------------------------------------------------------
- */
+/* ---- Messages and their deliveries (pubsub_delivery.c) ----------------------------------------------------------- */
 
 struct ps_message { /* one published message, shared by the subscriptions that still hold it */
     int refs;

@@ -15,8 +15,7 @@ struct admin {
     struct error err;
 };
 
-/* ---- Parameters ---------------------------------------------------------------------------------------------------
- */
+/* ---- Parameters -------------------------------------------------------------------------------------------------- */
 
 static bool find_site(struct admin *admin, int64_t tenant, struct st_site **ret)
 {
@@ -59,8 +58,7 @@ static bool find_kinds(struct admin *admin, bool ret[ST_EDIT_KINDS])
     return true;
 }
 
-/* ---- Edits --------------------------------------------------------------------------------------------------------
- */
+/* ---- Edits ------------------------------------------------------------------------------------------------------- */
 
 static bool apply(struct admin *admin, struct st_site *site, enum st_entity entity, const bool kinds[ST_EDIT_KINDS],
                   bool filter_kinds, struct st_edit_result *sum)
@@ -142,8 +140,7 @@ static bool get_stream(struct admin *admin)
     return true;
 }
 
-/* ---- Settings ----------------------------------------------------------------------------------------------------
- */
+/* ---- Settings ---------------------------------------------------------------------------------------------------- */
 
 static bool get_settings(struct admin *admin)
 {
@@ -161,8 +158,7 @@ static bool post_settings(struct admin *admin)
     return ok && get_settings(admin);
 }
 
-/* ---- Reads --------------------------------------------------------------------------------------------------------
- */
+/* ---- Reads ------------------------------------------------------------------------------------------------------- */
 
 static bool query_target(struct admin *admin, struct st_site **site, enum st_entity *entity)
 {
@@ -284,8 +280,7 @@ static bool delete_stats(struct admin *admin)
     return get_stats(admin);
 }
 
-/* ---- Routes -------------------------------------------------------------------------------------------------------
- */
+/* ---- Routes ------------------------------------------------------------------------------------------------------ */
 
 static const struct route {
     const char *method, *path;

@@ -45,8 +45,7 @@ static const struct st_class *const CLASSES_OF[ST_ENTITIES] = {
     ALWAYS_ACTIVE, SOME_INACTIVE, SOME_INACTIVE, SOME_INACTIVE,
 };
 
-/* ---- Set-up -------------------------------------------------------------------------------------------------------
- */
+/* ---- Set-up ------------------------------------------------------------------------------------------------------ */
 
 static int64_t percent_of(int64_t jobs, int percent)
 {
@@ -95,8 +94,7 @@ bool st_entity_by_name(const char *name, enum st_entity *ret)
     return false;
 }
 
-/* ---- Versions and ids ---------------------------------------------------------------------------------------------
- */
+/* ---- Versions and ids -------------------------------------------------------------------------------------------- */
 
 static int64_t survivor_of(const struct st_company *company, enum st_entity entity, int64_t index)
 {
@@ -145,8 +143,7 @@ struct st_random st_record_random(const struct st_company *company, enum st_enti
     return (struct st_random){revision ? st_mix(seed, revision) : seed};
 }
 
-/* ---- Links --------------------------------------------------------------------------------------------------------
- */
+/* ---- Links ------------------------------------------------------------------------------------------------------- */
 
 int64_t st_link(int64_t index, int64_t count, int64_t target_count)
 {
@@ -190,8 +187,7 @@ int64_t st_job_campaign(const struct st_company *company, int64_t job)
     return (int64_t)(a < b ? a : b); /* a few campaigns bring most jobs */
 }
 
-/* ---- Shared facts -------------------------------------------------------------------------------------------------
- */
+/* ---- Shared facts ------------------------------------------------------------------------------------------------ */
 
 int64_t st_employee(const struct st_company *company, uint64_t number)
 {
@@ -291,8 +287,7 @@ void st_put_address(struct st_out *out, const void *address)
     st_put_fields(out, st_address_fields, ST_ADDRESS_FIELDS, address);
 }
 
-/* ---- Goods and money ----------------------------------------------------------------------------------------------
- */
+/* ---- Goods and money --------------------------------------------------------------------------------------------- */
 
 const struct st_sku *st_sku(uint32_t number)
 {

@@ -75,8 +75,7 @@ int64_t st_location_customer(const struct st_company *company, int64_t location)
 struct st_random st_record_random(const struct st_company *company, enum st_entity entity, int64_t index,
                                   uint32_t revision);
 
-/* ---- Entities -----------------------------------------------------------------------------------------------------
- */
+/* ---- Entities ---------------------------------------------------------------------------------------------------- */
 
 enum st_active_filter {
     ST_ACTIVE_NONE,
@@ -102,8 +101,7 @@ extern const struct st_model st_jobs_model, st_invoices_model, st_estimates_mode
     st_customers_model, st_locations_model, st_campaigns_model;
 bool st_entity_by_name(const char *name, enum st_entity *ret);
 
-/* ---- What several entities say about the same thing ----------------------------------------------------------------
- */
+/* ---- What several entities say about the same thing -------------------------------------------------------------- */
 
 struct st_address {
     int64_t number;

@@ -33,8 +33,7 @@ static void put_status(struct st_out *out, const void *base)
     st_raw(out, FORMS[((const struct estimate *)base)->status]);
 }
 
-/* ---- Items --------------------------------------------------------------------------------------------------------
- */
+/* ---- Items ------------------------------------------------------------------------------------------------------- */
 
 static const struct st_field SKU_FIELDS[] = {
     ST_FIELD("id", st_put_int, struct item, sku_id),
@@ -161,8 +160,7 @@ static const struct st_field FIELDS[] = {
     ST_FIELD("proposalTagName", st_put_text, struct estimate, proposal_tag),
 };
 
-/* ---- The estimate -------------------------------------------------------------------------------------------------
- */
+/* ---- The estimate ------------------------------------------------------------------------------------------------ */
 
 static void derive_links(struct estimate *e, const struct st_version *v)
 {

@@ -12,8 +12,7 @@ static const struct slice CONFIGURATION[] = {
     ST_LIT("JobInvoice"),        ST_LIT("ProjectInvoice"),        ST_LIT("CounterSales"),
     ST_LIT("MembershipInvoice"), ST_LIT("InterestChargeInvoice"), ST_LIT("ARImportInvoice")};
 
-/* ---- Nested objects -----------------------------------------------------------------------------------------------
- */
+/* ---- Nested objects ---------------------------------------------------------------------------------------------- */
 
 static void put_postal_address(struct st_out *out, const void *address)
 {
@@ -147,8 +146,7 @@ static const struct st_field FIELDS[] = {
     ST_FIELD("invoiceConfiguration", st_put_text, struct st_invoice, configuration),
 };
 
-/* ---- The invoice --------------------------------------------------------------------------------------------------
- */
+/* ---- The invoice ------------------------------------------------------------------------------------------------- */
 
 static void derive_links(struct st_invoice *i, const struct st_version *v)
 {

@@ -106,8 +106,7 @@ static void derive_changing(struct job *job, const struct st_version *v, struct 
         job->total.zeros = 8;
 }
 
-/* ---- Arrays and objects -------------------------------------------------------------------------------------------
- */
+/* ---- Arrays and objects ------------------------------------------------------------------------------------------ */
 
 static void put_lead_source(struct st_out *out, const void *base)
 {

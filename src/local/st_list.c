@@ -7,8 +7,7 @@ enum { USUAL_RECORD_BYTES = 1400 };
 
 static const struct slice EXTRA = ST_LIT(",\"simulatedNewField\":{\"since\":\"2026-03\",\"values\":[1,\"two\",null]}}");
 
-/* ---- Records ------------------------------------------------------------------------------------------------------
- */
+/* ---- Records ----------------------------------------------------------------------------------------------------- */
 
 /* Replaces the closing brace of the record just written. */
 static void append_members(struct st_out *out, struct slice members)
@@ -50,8 +49,7 @@ void st_write_records(struct st_call *call, const struct st_version *versions, s
     atomic_fetch_add(&call->server->stats.records, (long long)count);
 }
 
-/* ---- Pages --------------------------------------------------------------------------------------------------------
- */
+/* ---- Pages ------------------------------------------------------------------------------------------------------- */
 
 static size_t page_of_ids(const struct st_query *query, const struct st_overlay *overlay, struct st_version *ret)
 {

@@ -33,8 +33,7 @@ void st_overlay_release(struct st_overlay *overlay)
     pthread_rwlock_destroy(&overlay->shared.lock);
 }
 
-/* ---- Finding ------------------------------------------------------------------------------------------------------
- */
+/* ---- Finding ----------------------------------------------------------------------------------------------------- */
 
 static int64_t generated(const struct st_overlay *overlay)
 {
@@ -92,8 +91,7 @@ bool st_overlay_version(const struct st_overlay *overlay, int64_t index, struct 
     return true;
 }
 
-/* ---- Adding -------------------------------------------------------------------------------------------------------
- */
+/* ---- Adding ------------------------------------------------------------------------------------------------------ */
 
 static void grow_slots(struct st_overlay *overlay)
 {
@@ -188,8 +186,7 @@ static void order_new(struct st_overlay *overlay)
     overlay->shared.ordered = count;
 }
 
-/* ---- Editing ------------------------------------------------------------------------------------------------------
- */
+/* ---- Editing ----------------------------------------------------------------------------------------------------- */
 
 static bool fits(enum st_edit_kind kind, const struct st_version *v)
 {

@@ -50,8 +50,7 @@ static int64_t some_cents(struct st_random *r, uint32_t percent, uint32_t most)
     return st_random_percent(r, percent) ? st_random_below(r, most) : 0;
 }
 
-/* ---- Customers ----------------------------------------------------------------------------------------------------
- */
+/* ---- Customers --------------------------------------------------------------------------------------------------- */
 
 static const struct st_field CUSTOMER_FIELDS[] = {
     ST_FIELD("id", st_put_int, struct person, id),
@@ -131,8 +130,7 @@ const struct st_model st_customers_model = {
     .write = write_customer,
 };
 
-/* ---- Locations ----------------------------------------------------------------------------------------------------
- */
+/* ---- Locations --------------------------------------------------------------------------------------------------- */
 
 static const struct st_field LOCATION_FIELDS[] = {
     ST_FIELD("id", st_put_int, struct person, id),

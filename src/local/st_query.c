@@ -59,8 +59,7 @@ bool st_parse_ticks(const char *text, int64_t *ret)
     return true;
 }
 
-/* ---- One function per kind of parameter ---------------------------------------------------------------------------
- */
+/* ---- One function per kind of parameter -------------------------------------------------------------------------- */
 
 static void read_bound(struct reading *reading, const char *name, const char *value, int64_t *bound)
 {
@@ -225,8 +224,7 @@ static void read_sort(struct reading *reading, const char *name, const char *val
     } /* any other field, and one with a space that was a raw '+', is ignored */
 }
 
-/* ---- The table ----------------------------------------------------------------------------------------------------
- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 enum { ALL = 0xff, EXPORTS = 1 << ST_ENTITIES };
 #define OF(entity) (1u << (entity))

@@ -23,8 +23,7 @@ enum {
     STOP_GRACE_MS = 2000,
 };
 
-/* ---- Clock, settings, rates ---------------------------------------------------------------------------------------
- */
+/* ---- Clock, settings, rates -------------------------------------------------------------------------------------- */
 
 int64_t st_server_now_us(const struct st_settings *settings)
 {
@@ -63,8 +62,7 @@ struct st_site *st_server_site(struct st_server *server, int64_t tenant)
     return NULL;
 }
 
-/* ---- Routes -------------------------------------------------------------------------------------------------------
- */
+/* ---- Routes ------------------------------------------------------------------------------------------------------ */
 
 struct target {
     enum st_route route;
@@ -117,8 +115,7 @@ static void no_operation(struct st_call *call)
     buf_release(&body);
 }
 
-/* ---- Faults before the endpoint ------------------------------------------------------------------------------------
- */
+/* ---- Faults before the endpoint ---------------------------------------------------------------------------------- */
 
 /* Gives the request to the bench. `name`: room for the method's name, which the bench borrows. */
 static void enter(struct st_call *call, const char *what, const struct target *target, char name[FAULTS_METHOD_SIZE])
@@ -141,8 +138,7 @@ static bool inject(struct st_call *call)
     return true;
 }
 
-/* ---- Admission ----------------------------------------------------------------------------------------------------
- */
+/* ---- Admission --------------------------------------------------------------------------------------------------- */
 
 static bool token_is_good(struct st_call *call, struct st_token_claims *claims)
 {
@@ -256,8 +252,7 @@ static void handle(void *user, struct http_exchange *x)
     atomic_fetch_sub(&server->stats.in_flight, 1);
 }
 
-/* ---- Start and stop -----------------------------------------------------------------------------------------------
- */
+/* ---- Start and stop ---------------------------------------------------------------------------------------------- */
 
 static int percent_or(int value, int fallback)
 {

@@ -38,8 +38,7 @@ bool st_filter_matches(const struct st_filter *filter, const struct st_overlay *
     return !bounded(filter->modified) || (modified != ST_NO_TIME && within(filter->modified, modified));
 }
 
-/* ---- Set-up -------------------------------------------------------------------------------------------------------
- */
+/* ---- Set-up ------------------------------------------------------------------------------------------------------ */
 
 static void make_query(struct st_set *set)
 {
@@ -95,8 +94,7 @@ void st_set_release(struct st_set *set)
     free(set->added);
 }
 
-/* ---- By index -----------------------------------------------------------------------------------------------------
- */
+/* ---- By index ---------------------------------------------------------------------------------------------------- */
 
 static size_t hidden_before(const struct st_set *set, int64_t index)
 {
@@ -199,8 +197,7 @@ static size_t page_by_index(const struct st_set *set, int64_t offset, size_t lim
     return count;
 }
 
-/* ---- By modifiedOn ------------------------------------------------------------------------------------------------
- */
+/* ---- By modifiedOn ----------------------------------------------------------------------------------------------- */
 
 /* The set as ordered by modifiedOn: what has none stands at its createdOn. */
 static void dated(const struct st_set *set, struct st_set *ret)
@@ -307,8 +304,7 @@ int64_t st_set_up_to(const struct st_set *original, int64_t modified, int64_t in
     return place;
 }
 
-/* ---- Pages --------------------------------------------------------------------------------------------------------
- */
+/* ---- Pages ------------------------------------------------------------------------------------------------------- */
 
 static void reverse(struct st_version *versions, size_t count)
 {

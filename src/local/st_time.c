@@ -21,8 +21,7 @@ uint64_t st_mix(uint64_t a, uint64_t b)
     return st_random_next(&r);
 }
 
-/* ---- createdOn ----------------------------------------------------------------------------------------------------
- */
+/* ---- createdOn --------------------------------------------------------------------------------------------------- */
 
 int64_t st_series_original(const struct st_series *series, int64_t index)
 {
@@ -81,8 +80,7 @@ int64_t st_series_index_at(const struct st_series *series, int64_t ticks)
     return low;
 }
 
-/* ---- Classes ------------------------------------------------------------------------------------------------------
- */
+/* ---- Classes ----------------------------------------------------------------------------------------------------- */
 
 static int class_of_unit(const struct st_series *series, int64_t unit, uint64_t group_hash)
 {
@@ -129,8 +127,7 @@ static int64_t members(const struct st_series *series, unsigned mask, int64_t fr
     return members_before(series, mask, to) - members_before(series, mask, from);
 }
 
-/* ---- modifiedOn ---------------------------------------------------------------------------------------------------
- */
+/* ---- modifiedOn -------------------------------------------------------------------------------------------------- */
 
 static int64_t block_start(const struct st_series *series, int64_t block)
 {
@@ -266,8 +263,7 @@ bool st_series_matches(const struct st_series *series, const struct st_count_que
     return ticks >= query->modified.from && ticks < query->modified.to;
 }
 
-/* ---- Where to look ------------------------------------------------------------------------------------------------
- */
+/* ---- Where to look ----------------------------------------------------------------------------------------------- */
 
 static int by_start(const void *a, const void *b)
 {
@@ -326,8 +322,7 @@ size_t st_series_candidates(const struct st_series *series, const struct st_coun
     return merge_spans(ret, count);
 }
 
-/* ---- Set-up -------------------------------------------------------------------------------------------------------
- */
+/* ---- Set-up ------------------------------------------------------------------------------------------------------ */
 
 static void deal_classes(struct st_series *series)
 {

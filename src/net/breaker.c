@@ -2,8 +2,8 @@
  *
  *   CLOSED     calls pass; `threshold` failures in a row -> OPEN
  *   OPEN       calls are refused; after reset_ms the next caller becomes the probe -> HALF_OPEN
- *   HALF_OPEN  only the probe is out; its success -> CLOSED, its failure -> OPEN for another reset_ms, abandoned ->
- * OPEN, due at once
+ *   HALF_OPEN  only the probe is out; its success -> CLOSED, its failure -> OPEN for another reset_ms,
+ *              abandoned -> OPEN, due at once
  *
  * Calls that passed while CLOSED may come back when the breaker has opened meanwhile. Their outcome says nothing about
  * the present, so the probe is known by its thread: enter and leave of one call happen on one thread. */

@@ -52,8 +52,7 @@ struct transfer {
     struct curl_slist *headers;
 };
 
-/* ---- URLs ----------------------------------------------------------------------------------------------------------
- */
+/* ---- URLs -------------------------------------------------------------------------------------------------------- */
 
 static bool host_is_loopback(const char *host)
 {
@@ -146,8 +145,7 @@ static const char *url_for_error(const char *url, char *out, size_t size)
     return out;
 }
 
-/* ---- What arrives --------------------------------------------------------------------------------------------------
- */
+/* ---- What arrives ------------------------------------------------------------------------------------------------ */
 
 static void copy_text(char *out, size_t size, struct slice text)
 {
@@ -222,8 +220,7 @@ static int64_t retry_after_ms(const char *text, int64_t server_time_us)
     return (seconds > MAX_RETRY_AFTER_S ? MAX_RETRY_AFTER_S : seconds) * 1000;
 }
 
-/* ---- What is sent --------------------------------------------------------------------------------------------------
- */
+/* ---- What is sent ------------------------------------------------------------------------------------------------ */
 
 static bool header_is_clean(const struct http_header *header)
 {
@@ -338,8 +335,7 @@ static void set_options(struct transfer *transfer)
     set_method(easy, request);
 }
 
-/* ---- How it ended --------------------------------------------------------------------------------------------------
- */
+/* ---- How it ended ------------------------------------------------------------------------------------------------ */
 
 static const struct {
     CURLcode result;
@@ -497,8 +493,7 @@ void http_response_release(struct http_response *response)
     *response = HTTP_RESPONSE_INIT;
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 struct http_client *http_client_new(void)
 {

@@ -9,8 +9,7 @@
 
 #include "base/file.h"
 
-/* ---- Placeholders --------------------------------------------------------------------------------------------------
- */
+/* ---- Placeholders ------------------------------------------------------------------------------------------------ */
 
 static bool is_name_char(char c)
 {
@@ -136,8 +135,7 @@ bool query_fill(struct slice text, const struct settings *settings, const struct
     return ok;
 }
 
-/* ---- What the text is ----------------------------------------------------------------------------------------------
- */
+/* ---- What the text is -------------------------------------------------------------------------------------------- */
 
 static bool starts(struct slice s, const char *with)
 {
@@ -184,8 +182,7 @@ bool query_is_select(struct slice text)
     return slice_eq_nocase(word, SLICE_LIT("SELECT")) || slice_eq_nocase(word, SLICE_LIT("WITH"));
 }
 
-/* ---- Files ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Files ------------------------------------------------------------------------------------------------------- */
 
 static char *title_of(struct slice text)
 {

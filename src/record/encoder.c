@@ -22,8 +22,7 @@
 
 static bool encode_value(struct record_encoder *encoder, const struct plan_value *value);
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static size_t position_of(const struct entity *entity, const char *name)
 {
@@ -83,8 +82,7 @@ void record_encoder_each_drift(struct record_encoder *encoder, drift_fn *fn, voi
     drift_each(&encoder->drift, fn, user);
 }
 
-/* ---- Refusals, paths, what fits no column -------------------------------------------------------------------------
- */
+/* ---- Refusals, paths, what fits no column ------------------------------------------------------------------------ */
 
 bool encoder_refuse(struct record_encoder *encoder, const char *fmt, ...)
 {
@@ -194,8 +192,7 @@ static bool keep_misfit(struct record_encoder *encoder, const struct plan_value 
     return encoder_keep(encoder, literal);
 }
 
-/* ---- Members ------------------------------------------------------------------------------------------------------
- */
+/* ---- Members ----------------------------------------------------------------------------------------------------- */
 
 static bool member_is(const struct plan_member *member, struct slice name)
 {
@@ -322,8 +319,7 @@ static bool encode_members(struct record_encoder *encoder, struct plan_object *o
     return true;
 }
 
-/* ---- Containers ----------------------------------------------------------------------------------------------------
- */
+/* ---- Containers -------------------------------------------------------------------------------------------------- */
 
 static bool encode_object(struct record_encoder *encoder, const struct plan_value *value)
 {
@@ -392,8 +388,7 @@ static bool encode_value(struct record_encoder *encoder, const struct plan_value
     return encode_scalar(encoder, value, kind);
 }
 
-/* ---- Rows ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 /* A row without an id of its own gets one from its content, and a place in the group of its day. */
 static bool put_surrogate(struct record_encoder *encoder, struct buf *row)

@@ -94,8 +94,7 @@ static bool refuse(struct page *page, struct error *err, int64_t offset, const c
                      (long long)offset);
 }
 
-/* ---- Values of the envelope ---------------------------------------------------------------------------------------
- */
+/* ---- Values of the envelope -------------------------------------------------------------------------------------- */
 
 static bool take_name(struct page *page, struct slice token)
 {
@@ -215,8 +214,7 @@ static bool take_token(struct page *page, struct slice token, int64_t offset, st
     return problem ? refuse(page, err, offset, problem) : true;
 }
 
-/* ---- Tokens, across pieces ----------------------------------------------------------------------------------------
- */
+/* ---- Tokens, across pieces --------------------------------------------------------------------------------------- */
 
 static bool is_plain(char c)
 {
@@ -286,8 +284,7 @@ static bool continue_token(struct page *page, struct slice piece, const char **a
     return good;
 }
 
-/* ---- Structure ----------------------------------------------------------------------------------------------------
- */
+/* ---- Structure --------------------------------------------------------------------------------------------------- */
 
 static const char *begin_token(struct page *page, char c)
 {

@@ -18,8 +18,7 @@ enum {
     DATE_RESOLUTION_US = 1000 * 1000,
 };
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static bool check_url(const char *name, const char *url, struct error *err)
 {
@@ -124,8 +123,7 @@ enum breaker_state st_tenant_breaker(struct st_tenant *tenant)
     return api != BREAKER_CLOSED ? api : auth;
 }
 
-/* ---- The server's clock
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The server's clock ------------------------------------------------------------------------------------------ */
 
 /* The Date of a reply was true at some moment between sending and the end, and is cut to whole seconds. */
 struct st_offset st_offset_note(struct st_offset old, int64_t sent_us, int64_t elapsed_us, int64_t date_us)
@@ -187,8 +185,7 @@ bool st_tenant_now(struct st_tenant *tenant, int64_t *ret_us, struct cancel *can
     return true;
 }
 
-/* ---- One exchange
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- One exchange ------------------------------------------------------------------------------------------------ */
 
 static void scrub_one(char *message, struct slice secret)
 {

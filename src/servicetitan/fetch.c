@@ -17,8 +17,7 @@
 
 enum { REFETCHES = 5, MAX_IDENTITIES = 2 * 1000 * 1000 };
 
-/* ---- Records
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Records ----------------------------------------------------------------------------------------------------- */
 
 static bool refuse(struct reader *reader, struct st_record_times times)
 {
@@ -127,8 +126,7 @@ static void note_sending(void *user, int64_t sent_at_us)
     atomic_fetch_add(&reader->reading->counters.requests, 1);
 }
 
-/* ---- One fetch
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- One fetch --------------------------------------------------------------------------------------------------- */
 
 void reader_init(struct reader *reader, struct st_reading *reading)
 {

@@ -20,8 +20,7 @@ static const char *const column_params[][2] = {
     [ST_MODIFIED_ON] = {"modifiedOnOrAfter", "modifiedBefore"},
 };
 
-/* ---- URL
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- URL --------------------------------------------------------------------------------------------------------- */
 
 static void append_path(struct buf *url, const struct st_tenant *tenant, const char *path)
 {
@@ -63,8 +62,7 @@ static void build_url(struct buf *url, const struct st_tenant *tenant, const str
         append_time(url, column_params[window->column][1], window->to_us);
 }
 
-/* ---- One try
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- One try ----------------------------------------------------------------------------------------------------- */
 
 struct attempt {
     struct st_tenant *tenant;
@@ -180,8 +178,7 @@ static bool try_once(struct attempt *attempt, struct error *err)
     return ok;
 }
 
-/* ---- Tries
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Tries ------------------------------------------------------------------------------------------------------- */
 
 /* Time-outs and 413 may mean that the page is too large. Returns true when a smaller one is to be asked for instead. */
 static bool halve_page(const struct attempt *attempt, struct error *err)
@@ -265,8 +262,7 @@ bool st_list(struct st_tenant *tenant, const struct st_list_request *request, st
     return list(tenant, request, /* only_envelope */ false, ret, cancel, err);
 }
 
-/* ---- Counting
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Counting ---------------------------------------------------------------------------------------------------- */
 
 static bool look_away(void *user, struct slice record)
 {

@@ -69,8 +69,7 @@ static bool run_pass(struct reader *reader, int64_t enough, bool *ret_whole, str
     return true;
 }
 
-/* ---- One instant
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- One instant ------------------------------------------------------------------------------------------------- */
 
 /* The second pass only confirms the first; later ones are fetches again, so that the newest can be accepted. */
 static bool instant_pass(struct reader *reader, const struct st_window *window, bool silent, struct identities *ret,
@@ -126,8 +125,7 @@ bool reader_read_instant(struct reader *reader, const struct st_window *window, 
     return true;
 }
 
-/* ---- Records without the time
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Records without the time ------------------------------------------------------------------------------------ */
 
 bool reader_read_timeless(struct reader *reader, int64_t expected, struct error *err)
 {

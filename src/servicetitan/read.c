@@ -24,8 +24,7 @@ enum {
 #define SECOND_US 1000000LL
 #define FAR_FUTURE_US 253370764800000000LL /* 9999-01-01: a bound that every record with a time is below */
 
-/* ---- Failing
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Failing ----------------------------------------------------------------------------------------------------- */
 
 /* The first failure is the read's; what follows from ending the others is not. */
 static void fail(struct st_reading *reading, const struct error *err)
@@ -43,9 +42,7 @@ static void fail(struct st_reading *reading, const struct error *err)
     work_stop(&reading->work);
 }
 
-/* ---- Spans
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Spans ------------------------------------------------------------------------------------------------------- */
 
 static void share_work(struct reader *reader, struct span *span, int64_t page_size)
 {
@@ -160,8 +157,7 @@ static bool run_readers(struct st_reading *reading, struct error *err)
     return !reading->failure.failed;
 }
 
-/* ---- Gaps and the tail
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Gaps and the tail ------------------------------------------------------------------------------------------- */
 
 static int64_t counted_from(int64_t from_us)
 {
@@ -254,8 +250,7 @@ static bool read_gaps(struct st_reading *reading, const struct st_window *gaps, 
            (!has_tail || read_tail(reading, window_from(&gaps[closed]), err));
 }
 
-/* ---- Records without createdOn
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Records without createdOn ----------------------------------------------------------------------------------- */
 
 /* How many records no window can find. The unfiltered total is asked for before and after, so that new records do not
  * count. */
@@ -298,9 +293,7 @@ static bool read_timeless(struct st_reading *reading, struct error *err)
     return ok;
 }
 
-/* ---- The whole
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 static bool read_all(struct st_reading *reading, struct error *err)
 {

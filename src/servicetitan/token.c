@@ -22,8 +22,7 @@ enum {
     MAX_TOKEN_REPLY = 256 * 1024,
 };
 
-/* ---- The exchange
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- The exchange ------------------------------------------------------------------------------------------------ */
 
 static void append_field(struct buf *form, const char *name, const struct secret *value)
 {
@@ -124,8 +123,7 @@ static bool ask(struct st_tenant *tenant, struct secret **ret, int64_t *ret_life
     return true;
 }
 
-/* ---- Sharing it
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Sharing it -------------------------------------------------------------------------------------------------- */
 
 static void store(struct st_tenant *tenant, struct secret *value, int64_t asked_ms, int64_t life_ms)
 {

@@ -1,7 +1,9 @@
 /* Step 4, fetch: which ranges a task reads, and the sink that hands the reader's records on.
  *
- * incremental  modifiedOn from the watermark, newest window open; entities whose modifiedOn may be absent are read by
- * createdOn as well full         everything, split on createdOn backfill     [from, to) of createdOn
+ *   incremental  modifiedOn from the watermark, newest window open; entities whose modifiedOn may be absent are read
+ *                by createdOn as well
+ *   full         everything, split on createdOn
+ *   backfill     [from, to) of createdOn
  *
  * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change re-reads the group whole. A
  * full read holds whole groups anyway. */

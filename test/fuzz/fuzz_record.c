@@ -99,8 +99,7 @@ static void check_numeric(const char *literal, size_t len, const struct wire_fie
         BUG("%s: '%.*s' lost its sign", column, (int)len, literal);
 }
 
-/* ---- Columns ------------------------------------------------------------------------------------------------------
- */
+/* ---- Columns ----------------------------------------------------------------------------------------------------- */
 
 /* The value at a source path; NULL when there is none or it is null. */
 static struct json_object *value_at(struct json_object *at, const char *path)
@@ -276,8 +275,7 @@ static void check_columns(const struct column *columns, size_t count, struct sli
     }
 }
 
-/* ---- Records ------------------------------------------------------------------------------------------------------
- */
+/* ---- Records ----------------------------------------------------------------------------------------------------- */
 
 static const struct registry *project_registry(void)
 {

@@ -133,8 +133,7 @@ static inline int64_t ask(const char *sql)
     return answer;
 }
 
-/* ---- A run: records into the stage, announced
- * ------------------------------------------------------------------------------ */
+/* ---- A run: records into the stage, announced -------------------------------------------------------------------- */
 
 struct run {
     char id[UUID_TEXT_SIZE];

@@ -134,8 +134,7 @@ bool events_change(struct events *events, const struct event_change *e, struct c
     return true;
 }
 
-/* ---- Statements. With the mutex held.
- * -------------------------------------------------------------------------------- */
+/* ---- Statements. With the mutex held. ---------------------------------------------------------------------------- */
 
 #define FIELD(name, type) "{\"name\":\"" name "\",\"type\":\"" type "\",\"mode\":\"NULLABLE\"}"
 
@@ -318,8 +317,7 @@ static inline struct fake_job *fake_find_job(const char *id)
     return NULL;
 }
 
-/* ---- REST
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- REST -------------------------------------------------------------------------------------------------------- */
 
 static inline void fake_error(struct http_exchange *x, int status, const char *reason)
 {

@@ -122,8 +122,7 @@ static inline void bq_run(struct bq_fixture *f, const char *sql)
         free(value_);                                                                                                  \
     } while (0)
 
-/* ---- Protobuf by hand: what a writer makes ------------------------------------------------------------------------
- */
+/* ---- Protobuf by hand: what a writer makes ----------------------------------------------------------------------- */
 
 static inline void pb_varint(struct buf *out, uint64_t value)
 {

@@ -48,8 +48,7 @@ static int64_t total_of(const char *module, const char *rest)
     return total;
 }
 
-/* ---- Edits --------------------------------------------------------------------------------------------------------
- */
+/* ---- Edits ------------------------------------------------------------------------------------------------------- */
 
 static void edits_move_records_and_totals(void **state)
 {
@@ -123,8 +122,7 @@ static void a_stream_edits_until_stopped(void **state)
     assert_int_equal(total_of("jpm", "jobs?includeTotal=true&pageSize=1"), total);
 }
 
-/* ---- Faults -------------------------------------------------------------------------------------------------------
- */
+/* ---- Faults ------------------------------------------------------------------------------------------------------ */
 
 static void faults_strike_as_often_as_told(void **state)
 {
@@ -211,8 +209,7 @@ static void duplicate_rows_come_twice(void **state)
     answer_release(&answer);
 }
 
-/* ---- Settings -----------------------------------------------------------------------------------------------------
- */
+/* ---- Settings ---------------------------------------------------------------------------------------------------- */
 
 static void settings_take_effect(void **state)
 {
@@ -294,8 +291,7 @@ static void requests_are_counted(void **state)
     admin("/_admin/stats", NULL, "\"records\":3");
 }
 
-/* ---- Restart ------------------------------------------------------------------------------------------------------
- */
+/* ---- Restart ----------------------------------------------------------------------------------------------------- */
 
 static char *everything(void)
 {

@@ -41,8 +41,7 @@ static int64_t total_of(const char *module, const char *rest)
     return total;
 }
 
-/* ---- Admission ----------------------------------------------------------------------------------------------------
- */
+/* ---- Admission --------------------------------------------------------------------------------------------------- */
 
 static void tokens_are_given_for_forms_only(void **state)
 {
@@ -81,8 +80,7 @@ static void requests_are_admitted_by_key_token_and_tenant(void **state)
     expect(st_client_list(&client, "sales", "estimates/export"), 200, "continueFrom");
 }
 
-/* ---- Lists --------------------------------------------------------------------------------------------------------
- */
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *module, *resource, *all;
@@ -234,8 +232,7 @@ static void links_filter(void **state)
     answer_release(&answer);
 }
 
-/* ---- Exports ------------------------------------------------------------------------------------------------------
- */
+/* ---- Exports ----------------------------------------------------------------------------------------------------- */
 
 /* Reads the feed to its end; returns how many records, and the token to go on from. */
 static int64_t drain(const char *module, const char *feed, const char *more_params, char token[128], int64_t *inactive)

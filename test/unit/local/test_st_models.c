@@ -67,8 +67,7 @@ static struct json_object *record_at(enum st_entity entity, int64_t index)
     return record;
 }
 
-/* ---- Fields -------------------------------------------------------------------------------------------------------
- */
+/* ---- Fields ------------------------------------------------------------------------------------------------------ */
 
 static bool kind_fits(char kind, struct json_object *value)
 {
@@ -169,8 +168,7 @@ static void revisions_are_whole_records_too(void **state)
         }
 }
 
-/* ---- The wire -----------------------------------------------------------------------------------------------------
- */
+/* ---- The wire ---------------------------------------------------------------------------------------------------- */
 
 static int fraction_digits(const char *time)
 {
@@ -283,8 +281,7 @@ static void numbers_and_times_are_written_exactly(void **state)
     }
 }
 
-/* ---- Sameness and links -------------------------------------------------------------------------------------------
- */
+/* ---- Sameness and links ------------------------------------------------------------------------------------------ */
 
 static void the_seed_decides_every_byte(void **state)
 {

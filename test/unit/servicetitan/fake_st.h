@@ -70,8 +70,7 @@ static inline void fake_add(struct fake_st *fake, int64_t created_us, int64_t mo
     fake->count++;
 }
 
-/* ---- Replies
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Replies ----------------------------------------------------------------------------------------------------- */
 
 static inline bool fake_send(struct fake_st *fake, int fd, int status, const char *headers, struct slice body)
 {
@@ -126,8 +125,7 @@ static inline bool fake_serve_token(struct fake_st *fake, const struct tiny_requ
                   : fake_send(fake, request->fd, 200, NULL, slice_str(body));
 }
 
-/* ---- Lists
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
 struct fake_query {
     int64_t page, page_size;
@@ -372,8 +370,7 @@ static inline void fake_fault_token(struct fake_st *fake, struct fake_fault faul
     pthread_mutex_unlock(&fake->mutex);
 }
 
-/* ---- The tenant that talks to it
- * ---------------------------------------------------------------------------------------- */
+/* ---- The tenant that talks to it --------------------------------------------------------------------------------- */
 
 static inline const struct entity *fake_entity(void)
 {

@@ -66,8 +66,7 @@ static void must_list(struct fixture *f)
         fail_msg("%s: %s", f->err.code, f->err.message);
 }
 
-/* ---- Token
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Token ------------------------------------------------------------------------------------------------------- */
 
 static void one_token_serves_many_requests(void **state)
 {
@@ -218,8 +217,7 @@ static void many_threads_share_one_renewal_and_its_failure(void **state)
     assert_int_equal(f->fake->tokens_made, 2);
 }
 
-/* ---- Retries
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Retries ----------------------------------------------------------------------------------------------------- */
 
 static int64_t elapsed_ms(struct fixture *f, bool expect_ok)
 {
@@ -376,8 +374,7 @@ static void the_rate_holds_and_is_used(void **state)
     f->client = kept;
 }
 
-/* ---- Secrets, clock, options
- * -------------------------------------------------------------------------------------------- */
+/* ---- Secrets, clock, options ------------------------------------------------------------------------------------- */
 
 static void secrets_stay_out_of_errors_and_logs(void **state)
 {

@@ -10,8 +10,7 @@
 #include "fake_st.h"
 #include "record/encoder.h"
 
-/* ---- A sink that keeps ids
- * ---------------------------------------------------------------------------------------------- */
+/* ---- A sink that keeps ids --------------------------------------------------------------------------------------- */
 
 struct fetch {
     struct sink *sink;
@@ -101,8 +100,7 @@ static bool on_end(void *state, bool complete, struct error *err)
     return ok || error_set(err, ERROR_RETRY, "stage", "could not stage");
 }
 
-/* ---- Fixture
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Fixture ----------------------------------------------------------------------------------------------------- */
 
 struct fixture {
     struct fake_st *fake;
@@ -202,8 +200,7 @@ static void assert_windows_tile(struct fixture *f, bool has_from, int64_t from_u
         assert_int_equal(windows[count - 1].to_us, to_us);
 }
 
-/* ---- Histories
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Histories --------------------------------------------------------------------------------------------------- */
 
 static uint64_t next_random(struct fixture *f)
 {
@@ -229,9 +226,7 @@ static void make_history(struct fixture *f, size_t count)
     }
 }
 
-/* ---- Tests
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void little_is_one_request(void **state)
 {

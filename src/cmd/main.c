@@ -14,10 +14,11 @@ static void print_help(FILE *out)
             "usage: st-ingestor COMMAND [ARGUMENTS]\n\ncommands:\n");
     for (size_t i = 0; commands[i]; i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(out, "\nst-ingestor COMMAND --help tells more. Settings come from config/config.json, .env and the "
-                 "environment, later ones over\n"
-                 "earlier ones; `st-ingestor config options` lists them all.\n\nexit codes: 0 done, 1 tried and failed, "
-                 "2 wrong use or configuration\n");
+    fprintf(out,
+            "\nst-ingestor COMMAND --help tells more. Settings come from config/config.json, .env and the "
+            "environment, later ones over\n"
+            "earlier ones; `st-ingestor config options` lists them all.\n\nexit codes: 0 done, 1 tried and failed, "
+            "2 wrong use or configuration\n");
 }
 
 static void print_command_help(const struct command *command)

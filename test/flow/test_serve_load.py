@@ -91,6 +91,11 @@ class Load(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, f"{self.service.descriptors()} descriptors, {at_most} at the start")
             time.sleep(0.05)
 
+    def assert_memory(self, kib, bound_kib):
+        """Under a sanitizer the resident set is mostly the sanitizer's: no statement about the program."""
+        if self.stack.build.name == "build":
+            self.assertLess(kib, bound_kib)
+
     def test_ten_thousand_requests_over_two_hundred_connections(self):
         at_start = self.service.descriptors()
         self.assertEqual(self.round(REQUESTS, CONNECTIONS, TARGETS, WANTED), [])
@@ -98,7 +103,7 @@ class Load(unittest.TestCase):
         warm = self.service.rss_kib()
         self.assertEqual(self.round(REQUESTS, CONNECTIONS, TARGETS, WANTED), [])
         self.wait_for_descriptors(at_start)
-        self.assertLess(self.service.rss_kib() - warm, GROWTH_KIB)
+        self.assert_memory(self.service.rss_kib() - warm, GROWTH_KIB)
 
     def test_questions_and_publishing_at_once(self):
         """Each of these asks the local BigQuery or publishes: fewer requests, the same 200 connections."""
@@ -129,7 +134,7 @@ class Load(unittest.TestCase):
             most = max(most, self.service.rss_kib() - before)
             self.assertLess(time.monotonic() - begun, FIRST_REQUEST_S + LATE_S, f"{len(open_ones)} of {SLOW} slow clients are still there")
             time.sleep(0.2)
-        self.assertLess(most, SLOW_KIB)
+        self.assert_memory(most, SLOW_KIB)
         for connection in slow:
             connection.close()
 
@@ -212,7 +217,7 @@ class Load(unittest.TestCase):
         for _ in range(20):
             for one in data:
                 self.talk(one)
-        self.assertLess(self.service.rss_kib() - warm, GROWTH_KIB)
+        self.assert_memory(self.service.rss_kib() - warm, GROWTH_KIB)
         self.wait_for_descriptors(at_start)
 
 

@@ -35,8 +35,8 @@ static void add_letter(struct bq_result *table, const struct dlq_letter *letter)
         attempts,
         replays,
         letter->error_code[0] ? letter->error_code : NULL,
-        letter->error_message[0] ? letter->error_message : NULL,
         letter->run_id[0] ? letter->run_id : NULL,
+        letter->error_message[0] ? letter->error_message : NULL,
     };
     table_add_row(table, cells);
 }
@@ -44,12 +44,12 @@ static void add_letter(struct bq_result *table, const struct dlq_letter *letter)
 void dlq_print_letters(const struct dlq *dlq, const size_t *which, size_t count, bool json)
 {
     static const struct table_column columns[] = {
-        {"message_id", "STRING"}, {"dead_lettered", "TIMESTAMP"},
-        {"tenant_id", "INTEGER"}, {"entity", "STRING"},
-        {"mode", "STRING"},       {"lane", "STRING"},
-        {"attempts", "INTEGER"},  {"replays", "INTEGER"},
-        {"error_code", "STRING"}, {"error_message", "STRING"},
-        {"run_id", "STRING"},
+        {"message_id", "STRING"},    {"dead_lettered", "TIMESTAMP"},
+        {"tenant_id", "INTEGER"},    {"entity", "STRING"},
+        {"mode", "STRING"},          {"lane", "STRING"},
+        {"attempts", "INTEGER"},     {"replays", "INTEGER"},
+        {"error_code", "STRING"},    {"run_id", "STRING"},
+        {"error_message", "STRING"},
     };
     struct bq_result table;
     table_begin(&table, columns, sizeof columns / sizeof columns[0]);

@@ -14,7 +14,7 @@ import unittest
 
 from stack import OURS, ROOT, Stack
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "terraform/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^ *```sh *(\w*)\n(.*?)^ *```$", re.M | re.S)
 KINDS = ("", "make", "cloud")
 PAGE_S = 300

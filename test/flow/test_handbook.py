@@ -138,7 +138,8 @@ class Handbook(unittest.TestCase):
         pool = re.search(r'variable "worker_name" \{.*?default += "([\w-]+)"', terraform, re.S).group(1)
         service = re.search(r'variable "service_name" \{.*?default += "([\w-]+)"', terraform, re.S).group(1)
         self.assertEqual(re.findall(r"service-accounts create ([\w-]+)", by_hand), accounts)
-        self.assertEqual(re.findall(r"--service-account \"([\w-]+)@", by_hand), accounts)
+        named = dict(re.findall(r'^(\w+)="([\w-]+)@', by_hand, re.M))
+        self.assertEqual([named[variable] for variable in re.findall(r'--service-account "\$(\w+)"', by_hand)], accounts)
         self.assertEqual((re.findall(r"worker-pools deploy ([\w-]+)", by_hand), re.findall(r"run deploy ([\w-]+)", by_hand)), ([pool], [service]))
 
     def test_the_changelog_tells_of_this_version(self):

@@ -129,7 +129,7 @@ class Stack:
 
     def drain(self, workers=1, env=None, wrapper=(), timeout=600, while_running=None, codes=(0,), idle=1):
         """Workers until the lanes are empty; returns them, all ended with one of the exit codes."""
-        started = [self.start("worker", "st-ingestor", "worker", "--drain", "--idle", idle, env=env, wrapper=wrapper) for _ in range(workers)]
+        started = [self.start("worker", "st-ingestor", "worker", "--drain", "--idle", str(idle), env=env, wrapper=wrapper) for _ in range(workers)]
         deadline = time.monotonic() + timeout
         while any(w.poll() is None for w in started):
             if while_running:

@@ -30,7 +30,9 @@ struct st_tenant_options {
 struct st_tenant *st_tenant_new(const struct st_tenant_options *options, struct error *err) MUST_CHECK;
 void st_tenant_free(struct st_tenant *tenant);
 int64_t st_tenant_id(const struct st_tenant *tenant);
-/* The server's clock, estimated: ours, corrected by the Date header when it is more than 2 s off. Asks for a token when nothing is known yet. */
+/* The server's time, by the Date headers of its replies, and never later than that: what will be edited after this call is
+ * newer than *ret_us (but for the second that a Date is cut to and a slow reply, *ret_us is exact). Our own clock while no
+ * reply had a Date. Asks for a token when there was no reply yet. */
 bool st_tenant_now(struct st_tenant *tenant, int64_t *ret_us, struct cancel *cancel, struct error *err) MUST_CHECK;
 struct st_stats {
     int64_t requests, retries, throttled, bytes, limiter_wait_ms;

@@ -146,6 +146,11 @@ int64_t st_offset_us(struct st_offset offset)
     return offset.high_us < -CLOCK_TOLERANCE_US ? offset.high_us : 0;
 }
 
+int64_t st_offset_least_us(struct st_offset offset)
+{
+    return offset.known ? offset.low_us : 0;
+}
+
 void st_clock_note(struct st_tenant *tenant, const struct http_response *response)
 {
     if (response->server_time_us == 0)
@@ -181,7 +186,9 @@ bool st_tenant_now(struct st_tenant *tenant, int64_t *ret_us, struct cancel *can
             return false;
         secret_unref(token);
     }
-    *ret_us = st_clock_at(tenant, clock_wall_us());
+    pthread_mutex_lock(&tenant->clock.mutex);
+    *ret_us = clock_wall_us() + st_offset_least_us(tenant->clock.offset);
+    pthread_mutex_unlock(&tenant->clock.mutex);
     return true;
 }
 

@@ -71,9 +71,10 @@ uint64_t st_token_refused(struct st_tenant *tenant, uint64_t generation);
 /* ---- client.c ---- */
 /* Notes what a reply's Date header says about the server's clock. */
 void st_clock_note(struct st_tenant *tenant, const struct http_response *response);
-/* Pure: the offset interval after one more reply, and the one number to use. */
+/* Pure: the offset interval after one more reply, the one number to use, and the least that it can be. */
 struct st_offset st_offset_note(struct st_offset old, int64_t sent_us, int64_t elapsed_us, int64_t date_us);
 int64_t st_offset_us(struct st_offset offset);
+int64_t st_offset_least_us(struct st_offset offset);
 /* Our estimate of the server's time for a moment of our wall clock. */
 int64_t st_clock_at(struct st_tenant *tenant, int64_t wall_us);
 /* Logs why and waits before the next try. False: no try is left (err as it was) or cancelled (err says so). */

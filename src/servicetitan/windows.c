@@ -8,7 +8,9 @@
 #define MAX_GROWTH 8.0
 #define MAX_EMPTY_GROWTH 64.0 /* after a bite that held nothing */
 
-enum { EDIT_TOLERANCE_US = 10 * 1000 * 1000 };
+/* An edit may come between the server's search and its reply. When the server's clock is known by slow replies only, so is
+ * the moment of sending: the tolerance is as long as a request may take. */
+enum { EDIT_TOLERANCE_US = 120 * 1000 * 1000 };
 
 int64_t window_from(const struct st_window *window)
 {

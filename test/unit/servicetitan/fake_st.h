@@ -40,7 +40,7 @@ struct fake_st {
     struct fake_fault list_faults[FAKE_MAX_FAULTS], token_faults[FAKE_MAX_FAULTS];
     size_t list_fault_count, list_fault_next, token_fault_count, token_fault_next;
     unsigned chaos_percent; /* of the list requests fail in some way */
-    int64_t latency_ms;     /* of the scaled clock */
+    int64_t latency_ms;     /* of all replies, by the scaled clock, before their Date */
     uint64_t cut_every;     /* every n-th list reply is cut in the middle; 0 = never */
     int64_t page_cap;       /* larger pages are cut down to this; 0 = none */
     bool cap_is_silent;     /* the envelope claims the asked size */
@@ -121,6 +121,8 @@ static inline bool fake_serve_token(struct fake_st *fake, const struct tiny_requ
                  (long long)fake->token_life_s);
     }
     pthread_mutex_unlock(&fake->mutex);
+    if (fake->latency_ms > 0)
+        cancel_sleep_ms(NULL, fake->latency_ms);
     return broken ? fake_serve_fault(fake, request->fd, &fault)
                   : fake_send(fake, request->fd, 200, NULL, slice_str(body));
 }

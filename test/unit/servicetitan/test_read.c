@@ -312,6 +312,7 @@ static void a_large_even_history_costs_few_extra_requests(void **state)
         fake_add(f->fake, FAKE_BASE_US - 86400000000LL * 3650 + i * 15000000000LL, FAKE_BASE_US);
     f->request.whole = true;
     f->request.page_size = 200;
+    f->request.concurrency = 1; /* how readers share spans, and so how many bites there are, is the scheduler's doing */
     read_all(f);
     assert_equals_source(f, NULL);
     assert_true(f->result.requests <= 100 * 3 / 2 + 30); /* 100 full pages is the least */
@@ -596,6 +597,31 @@ static void edits_during_the_read_lose_nothing(void **state)
     }
 }
 
+/* Slow replies leave doubt about the server's clock. The tail must be cut in its past all the same: what is edited
+ * between then and a cut in the future would get from an unread window into one that was read. */
+static void a_doubtful_clock_cuts_the_tail_in_the_past(void **state)
+{
+    struct fixture *f = *state;
+    static const int64_t skews_us[] = {-10800000000LL, -30000000, 0, 10800000000LL};
+    for (size_t i = 0; i < sizeof skews_us / sizeof skews_us[0]; i++) {
+        fake_client_release(&f->client);
+        fake_client_init(&f->client, f->fake, 1e6, 200000);
+        f->seed = 301 + (unsigned)i;
+        f->fake->before_list = NULL;
+        f->fake->count = f->sink.count = f->sink.window_count = 0;
+        make_history(f, 400);
+        f->fake->date_skew_us = skews_us[i];
+        f->fake->latency_ms = 20000;
+        size_t stable = f->fake->count;
+        f->fake->user = &stable;
+        f->fake->before_list = edit_one;
+        f->request.range = (struct st_window){
+            .column = ST_MODIFIED_ON, .has_from = true, .from_us = f->fake->records[100].modified_us};
+        read_all(f);
+        assert_contains(f, all_of_the_start);
+    }
+}
+
 /* ---- Going on and giving up ---- */
 
 static void accepted_windows_are_not_read_again(void **state)
@@ -715,6 +741,7 @@ int main(void)
         CASE(an_ignored_filter_is_an_error_and_no_data),
         CASE(records_without_a_time_are_read_by_pages),
         CASE(edits_during_the_read_lose_nothing),
+        CASE(a_doubtful_clock_cuts_the_tail_in_the_past),
         CASE(accepted_windows_are_not_read_again),
         CASE(a_sink_that_fails_ends_the_read),
         CASE(the_first_permanent_failure_is_the_reads),

@@ -20,6 +20,7 @@ struct event_run { /* ingestion_log_events: one row at the start of a run (runni
 struct event_sync { /* sync_state_events */
     const char *entity, *run_id, *mode, *kind /* advance or reset */;
     int64_t tenant, last_sync_us, records_processed, updated_us;
+    const char *continue_from; /* where the export feed goes on; "" or NULL: it was not read */
 };
 struct event_staged_fetches {
     const char *run_id;

@@ -173,6 +173,7 @@ bool events_sync(struct events *events, const struct event_sync *e, struct cance
     put_time(&row, "last_sync_time", e->last_sync_us);
     put_int(&row, "records_processed", e->records_processed);
     put_time(&row, "updated_at", e->updated_us);
+    put_text(&row, "continue_from", e->continue_from);
     return append(events, &row, cancel, err);
 }
 

@@ -70,6 +70,7 @@ static const struct column table_sync_state_events_columns[] = {
     COL("last_sync_time", COLUMN_TIMESTAMP, "The watermark: complete up to here"),
     COL("records_processed", COLUMN_INT64, "Records of that run"),
     COL("updated_at", COLUMN_TIMESTAMP, "When, by the worker's clock"),
+    COL("continue_from", COLUMN_STRING, "Where the export feed goes on; NULL: that run did not read it"),
 };
 TABLE(table_sync_state_events, "sync_state_events", 0, "Watermarks: every advance and every reset; never expires",
       "tenant_id", "entity_type");
@@ -281,9 +282,10 @@ static const struct log_view views[] = {
     /* Rows before the newest reset do not count; within it the watermark is the maximum, so that a late writer cannot
        move it back. */
     {"sync_state", "The watermark of each tenant and entity", "sync_state_events",
-     "SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode\n"
+     "SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, continue_from\n"
      "FROM (\n"
-     "  SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, event_time,\n"
+     "  SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, continue_from,\n"
+     "    event_time,\n"
      "    MAX(IF(kind = 'reset', event_time, NULL)) OVER (PARTITION BY tenant_id, entity_type) AS reset_time\n"
      "  FROM %s\n"
      ")\n"

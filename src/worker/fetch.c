@@ -3,6 +3,7 @@
  *   incremental  modifiedOn from the watermark, newest window open; entities whose modifiedOn may be absent are read
  *                by createdOn as well
  *   full         everything, split on createdOn
+ *   export feed  instead of these two where the registry says so; beside them where only the feed shows deletions
  *   backfill     [from, to) of createdOn
  *
  * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change re-reads the group whole. A
@@ -22,7 +23,14 @@ static void *sink_begin(void *user, const struct st_window *window)
 {
     struct read_plan *plan = user;
     (void)window;
-    return fetch_new(plan->run, plan->choice);
+    return fetch_new(plan->run, plan->choice, /* from_export */ false);
+}
+
+static void *export_begin(void *user, const struct st_window *window)
+{
+    struct read_plan *plan = user;
+    (void)window;
+    return fetch_new(plan->run, plan->choice, /* from_export */ true);
 }
 
 static void sink_sent(void *fetch, int64_t fetched_at_us)
@@ -84,6 +92,31 @@ static bool read_range(struct run *run, struct st_window range, bool whole, enum
     return stage_check_quarantine(run, err);
 }
 
+/* Reads on from the run's token, else from from_us, else (has_from false) everything; the token becomes the next run's. */
+static bool read_export(struct run *run, bool has_from, enum row_choice choice, struct error *err)
+{
+    struct read_plan plan = {run, choice};
+    const struct st_sink sink = {export_begin, sink_sent, sink_record, sink_end, &plan};
+    const struct st_export_request request = {
+        .entity = run->entity,
+        .token = run->token[0] ? run->token : NULL,
+        .has_from = has_from,
+        .from_us = run->from_us,
+        .background = run->message->lane == TASK_LANE_BACKFILL,
+        .progress = log_progress,
+        .progress_user = run,
+    };
+    struct st_export_result result;
+    bool ok = st_export(run->tenant, &request, &sink, &result, run->cancel, err);
+    run->requests += result.requests;
+    if (!ok)
+        return error_prefix(err, "reading the feed of %s", run->entity->name);
+    log_debug(&run->log, LOG_MSG("Feed read"), LOG_INT("records", result.records), LOG_INT("batches", result.batches),
+              LOG_INT("requests", result.requests), LOG_INT("refetches", result.refetches));
+    memcpy(run->token, result.token, sizeof run->token);
+    return stage_check_quarantine(run, err);
+}
+
 /* Consecutive days make one range. */
 static bool read_groups(struct run *run, struct error *err)
 {
@@ -115,17 +148,28 @@ static bool fetch_incremental(struct run *run, struct error *err)
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
     const struct st_window modified = {.column = ST_MODIFIED_ON, .has_from = true, .from_us = run->from_us};
     const struct st_window created = {.column = ST_CREATED_ON, .has_from = true, .from_us = run->from_us};
-    if (!read_range(run, modified, false, choice, err))
+    if (run->entity->feed == FEED_LIST && !read_range(run, modified, false, choice, err))
+        return false;
+    if (run_reads_feed(run) && !read_export(run, /* has_from */ true, choice, err))
         return false;
     if (run->entity->modified_nullable && !read_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
         return false;
     return !run->entity->id_nullable || read_groups(run, err);
 }
 
+/* The feed from its beginning brings everything, what was deleted too. Beside the list it is read on from where the last
+ * run left it. */
 static bool fetch_full(struct run *run, struct error *err)
 {
     const struct st_window everything = {.column = ST_CREATED_ON};
-    return read_range(run, everything, /* whole */ true, ROW_ALL, err);
+    enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
+    if (run->entity->feed == FEED_EXPORT)
+        run->token[0] = '\0';
+    else if (!read_range(run, everything, /* whole */ true, ROW_ALL, err))
+        return false;
+    if (run_reads_feed(run) && !read_export(run, run->token[0] != '\0', choice, err))
+        return false;
+    return !run->entity->id_nullable || run->entity->feed == FEED_LIST || read_groups(run, err);
 }
 
 static bool fetch_backfill(struct run *run, struct error *err)

@@ -25,14 +25,15 @@ static bool begin(struct run *run, struct error *err)
 static bool read_watermark(struct run *run, struct error *err)
 {
     struct sync_state state = {0};
-    if (sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us))
+    if (sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us, run->token))
         return true;
     if (!warehouse_watermark(&run->env->services->warehouse, run->message->task.tenant, run->entity->name, &state,
                              run->cancel, err))
         return error_prefix(err, "reading the watermark");
     if (state.found) {
         run->from_us = state.last_sync_us;
-        sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->from_us);
+        memcpy(run->token, state.continue_from, sizeof run->token);
+        sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->from_us, run->token);
     } else {
         run->from_us = run->frame_to_us - run->env->settings->lookback_days * 86400 * INT64_C(1000000);
     }
@@ -47,7 +48,7 @@ static bool is_done_already(const struct run *run)
     int64_t frame_us = run->from_us + run->env->settings->overlap_s * 1000000;
     int64_t published_us = run->message->delivery->publish_time_us, cached_us;
     int64_t ahead_us = run->frame_to_us > run->started_us ? run->frame_to_us - run->started_us : 0;
-    if (!sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us))
+    if (!sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us, NULL))
         return false;
     return published_us > 0 && published_us + ahead_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
 }
@@ -61,6 +62,8 @@ static bool is_task_done(struct run *run, bool *ret, struct error *err)
         *ret = is_done_already(run);
         return true;
     }
+    if (run_reads_feed(run) && !read_watermark(run, err))
+        return false;
     const struct task_key task = {run->message->task_id, run->message->task.tenant, run->entity->name, run->log.mode};
     return warehouse_task_done(&run->env->services->warehouse, &task, ret, run->cancel, err);
 }

@@ -86,7 +86,8 @@ bool run_task(const struct run_env *env, const struct message *message, struct c
 static inline bool run_reads_feed(const struct run *run)
 {
     enum task_mode mode = run->message->task.mode;
-    return (mode == TASK_INCREMENTAL || mode == TASK_FULL) && (run->entity->feed == FEED_EXPORT || run->entity->tombstone);
+    return (mode == TASK_INCREMENTAL || mode == TASK_FULL) &&
+           (run->entity->feed == FEED_EXPORT || run->entity->tombstone);
 }
 
 /* The steps, in order; each in the file of its name. */

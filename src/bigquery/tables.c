@@ -181,18 +181,21 @@ static const struct column table_reconciliation_columns[] = {
     NEED("run_id", COLUMN_STRING, "The reconciling run"),
     NEED("entity_type", COLUMN_STRING, "Entity"),
     NEED("tenant_id", COLUMN_INT64, "ServiceTitan tenant"),
-    COL("window_from", COLUMN_TIMESTAMP, "From"),
-    COL("window_to", COLUMN_TIMESTAMP, "To, exclusive"),
+    COL("window_from", COLUMN_TIMESTAMP, "Records created from then on; NULL: from the beginning"),
+    COL("window_to", COLUMN_TIMESTAMP, "Up to then, exclusive"),
     COL("source_count", COLUMN_INT64, "Records at the source"),
     COL("warehouse_count", COLUMN_INT64, "Live rows in the warehouse"),
     COL("missing_count", COLUMN_INT64, "At the source only"),
     COL("surplus_count", COLUMN_INT64, "In the warehouse only"),
-    COL("different_count", COLUMN_INT64, "In both, with other content"),
-    COL("state", COLUMN_STRING, "equal, different or repaired"),
+    COL("stale_count", COLUMN_INT64, "In both, the source's version is another one"),
+    COL("different_count", COLUMN_INT64, "In both, the same version with other values; the deep form looks for these"),
+    COL("form", COLUMN_STRING, "quick or deep"),
+    COL("state", COLUMN_STRING, "equal or different"),
+    COL("requests", COLUMN_INT64, "API requests made"),
     COL("checked_at", COLUMN_TIMESTAMP, "When"),
 };
-static TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Comparisons of source and warehouse",
-             "entity_type", "tenant_id");
+TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Comparisons of source and warehouse", "entity_type",
+      "tenant_id");
 
 static const struct column table_dead_letter_audit_columns[] = {
     EVENT_TIME,

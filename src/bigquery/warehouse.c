@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/metrics.h"
+#include "bigquery/reconcile.h"
 #include "chain.h"
 #include "tables.h"
 
@@ -98,6 +99,7 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
         fn(user, title, sql.ptr);
         free(title);
         each_split_sql(names, entity, fn, user);
+        reconcile_each_sql(names, entity, fn, user);
     }
     buf_release(&sql);
 }

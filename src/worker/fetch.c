@@ -66,7 +66,13 @@ static void log_progress(void *user, int64_t records, int64_t expected)
                  LOG_INT("recordsExpected", expected), LOG_INT("durationMs", now - run->started_mono_ms));
 }
 
-static bool read_range(struct run *run, struct st_window range, bool whole, enum row_choice choice, struct error *err)
+int64_t fetch_page_size(const struct run *run)
+{
+    int64_t wanted = run->env->settings->st_page_size, most = run->entity->max_page_size;
+    return wanted < most ? wanted : most;
+}
+
+bool fetch_range(struct run *run, struct st_window range, bool whole, enum row_choice choice, struct error *err)
 {
     struct read_plan plan = {run, choice};
     const struct st_sink sink = {sink_begin, sink_sent, sink_record, sink_end, &plan};
@@ -74,8 +80,7 @@ static bool read_range(struct run *run, struct st_window range, bool whole, enum
         .entity = run->entity,
         .range = range,
         .whole = whole,
-        .page_size = run->env->settings->st_page_size < run->entity->max_page_size ? run->env->settings->st_page_size
-                                                                                   : run->entity->max_page_size,
+        .page_size = fetch_page_size(run),
         .concurrency = run->env->readers,
         .background = run->message->lane == TASK_LANE_BACKFILL,
         .progress = log_progress,
@@ -123,7 +128,7 @@ static bool read_groups(struct run *run, struct error *err)
     const struct stage *stage = &run->stage;
     if (stage->too_many_days) {
         const struct st_window everything = {.column = ST_CREATED_ON};
-        return read_range(run, everything, /* whole */ true, ROW_WITHOUT_ID, err);
+        return fetch_range(run, everything, /* whole */ true, ROW_WITHOUT_ID, err);
     }
     for (size_t i = 0; i < stage->group_day_count;) {
         size_t end = i + 1;
@@ -136,7 +141,7 @@ static bool read_groups(struct run *run, struct error *err)
             .from_us = stage->group_days[i] * DAY_US,
             .to_us = (stage->group_days[end - 1] + 1) * DAY_US,
         };
-        if (!read_range(run, days, false, ROW_WITHOUT_ID, err))
+        if (!fetch_range(run, days, false, ROW_WITHOUT_ID, err))
             return false;
         i = end;
     }
@@ -148,11 +153,11 @@ static bool fetch_incremental(struct run *run, struct error *err)
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
     const struct st_window modified = {.column = ST_MODIFIED_ON, .has_from = true, .from_us = run->from_us};
     const struct st_window created = {.column = ST_CREATED_ON, .has_from = true, .from_us = run->from_us};
-    if (run->entity->feed == FEED_LIST && !read_range(run, modified, false, choice, err))
+    if (run->entity->feed == FEED_LIST && !fetch_range(run, modified, false, choice, err))
         return false;
     if (run_reads_feed(run) && !read_export(run, /* has_from */ true, choice, err))
         return false;
-    if (run->entity->modified_nullable && !read_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
+    if (run->entity->modified_nullable && !fetch_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
         return false;
     return !run->entity->id_nullable || read_groups(run, err);
 }
@@ -165,7 +170,7 @@ static bool fetch_full(struct run *run, struct error *err)
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
     if (run->entity->feed == FEED_EXPORT)
         run->token[0] = '\0';
-    else if (!read_range(run, everything, /* whole */ true, ROW_ALL, err))
+    else if (!fetch_range(run, everything, /* whole */ true, ROW_ALL, err))
         return false;
     if (run_reads_feed(run) && !read_export(run, run->token[0] != '\0', choice, err))
         return false;
@@ -178,7 +183,7 @@ static bool fetch_backfill(struct run *run, struct error *err)
     const struct st_window window = {
         .column = ST_CREATED_ON, .has_from = true, .has_to = true, .from_us = task->from_us, .to_us = task->to_us};
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
-    return read_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
+    return fetch_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
 }
 
 bool fetch_all(struct run *run, struct error *err)

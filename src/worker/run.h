@@ -91,7 +91,12 @@ static inline bool run_reads_feed(const struct run *run)
 }
 
 /* The steps, in order; each in the file of its name. */
-bool fetch_all(struct run *run, struct error *err) MUST_CHECK;      /* fetch.c: windows, several requests in flight */
+bool fetch_all(struct run *run, struct error *err) MUST_CHECK; /* fetch.c: windows, several requests in flight */
+/* Reads one range into the stage; whole: everything, the bounds of history found on the way. */
+enum row_choice { ROW_ALL, ROW_WITH_ID /* note the days of the others */, ROW_WITHOUT_ID, ROW_WITHOUT_MODIFIED };
+int64_t fetch_page_size(const struct run *run);
+bool fetch_range(struct run *run, struct st_window range, bool whole, enum row_choice choice,
+                 struct error *err) MUST_CHECK;
 bool stage_verify(struct run *run, struct error *err) MUST_CHECK;   /* stage.c: what is staged is what was read */
 bool merge_run(struct run *run, struct error *err) MUST_CHECK;      /* merge.c: announce, then the change chain */
 bool commit_begin(struct run *run, struct error *err) MUST_CHECK;   /* commit.c: run log "running" */
@@ -116,7 +121,6 @@ bool stage_compare(const struct run *run, const struct stage_check *check, struc
 struct event_staged_fetches *merge_fetch_ranges(const struct run *run, size_t *ret_count);
 
 /* row.c: one fetch's records on their way into the stage. */
-enum row_choice { ROW_ALL, ROW_WITH_ID /* note the days of the others */, ROW_WITHOUT_ID, ROW_WITHOUT_MODIFIED };
 struct fetch_index *fetch_index_new(void); /* outlives all rows that its fetches have added */
 void fetch_index_free(struct fetch_index *index);
 struct fetch;

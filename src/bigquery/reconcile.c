@@ -101,7 +101,7 @@ static void put_read(struct buf *out, const char *name, const char *axis)
 static void put_absent(struct buf *out, const char *axis, const char *column)
 {
     buf_printf(out,
-               "SELECT h.`id`, h.`createdOn`, h.version\n  FROM held AS h\n"
+               "SELECT DISTINCT h.`id`, h.`createdOn`, h.version\n  FROM held AS h\n" /* what was read may overlap */
                "  JOIN %s_read AS r ON h.`%s` >= r.range_from AND h.`%s` < r.range_to\n"
                "  LEFT JOIN source AS s ON h.`id` = s.`id`\n"
                "  WHERE s.`id` IS NULL AND h._deleted_at IS NULL AND h.version < @complete\n"
@@ -190,21 +190,23 @@ static void sums_sql(struct buf *out, const struct warehouse_names *names, const
         const struct column *column = &entity->target.columns[i];
         if (column->type != COLUMN_NUMERIC || column->mode == COLUMN_REPEATED)
             continue;
-        buf_printf(out,
-                   "%s\n  SELECT '%s' AS column_name, s.`createdOn` AS moment, s.`%s` AS source_value,\n"
-                   "    CAST(NULL AS NUMERIC) AS held_value\n  FROM source AS s\n"
-                   "  WHERE s.version < @complete AND " CREATED_WITHIN(
-                       "s") "\n  UNION ALL\n"
-                            "  SELECT '%s' AS column_name, h.`createdOn` AS moment, CAST(NULL AS NUMERIC) AS source_value, "
-                            "h.`%s`\n"
-                            "  FROM held AS h\n"
-                            "  WHERE h._deleted_at IS NULL AND h.version < @complete AND " CREATED_WITHIN("h"),
-                   any ? "\n  UNION ALL" : "", column->name, column->name, column->name, column->name);
+        buf_printf(
+            out,
+            "%s\n  SELECT '%s' AS column_name, s.`createdOn` AS moment, s.`%s` AS source_value,\n"
+            "    CAST(NULL AS NUMERIC) AS held_value\n  FROM source AS s\n"
+            "  WHERE s.version < @complete AND " CREATED_WITHIN(
+                "s") "\n  UNION ALL\n"
+                     "  SELECT '%s' AS column_name, h.`createdOn` AS moment, CAST(NULL AS NUMERIC) AS source_value, "
+                     "h.`%s`\n"
+                     "  FROM held AS h\n"
+                     "  WHERE h._deleted_at IS NULL AND h.version < @complete AND " CREATED_WITHIN("h"),
+            any ? "\n  UNION ALL" : "", column->name, column->name, column->name, column->name);
         any = true;
     }
     if (!any)
-        buf_append_str(out, "\n  SELECT '' AS column_name, CURRENT_TIMESTAMP() AS moment, NUMERIC '0' AS source_value,\n"
-                            "    NUMERIC '0' AS held_value\n");
+        buf_append_str(out,
+                       "\n  SELECT '' AS column_name, CURRENT_TIMESTAMP() AS moment, NUMERIC '0' AS source_value,\n"
+                       "    NUMERIC '0' AS held_value\n");
     buf_append_str(out, "\n)\nSELECT c.column_name, CAST(DATE(c.moment, ");
     sql_string(out, time_zone);
     buf_append_str(out, ") AS STRING) AS day, CAST(COALESCE(SUM(c.source_value), 0) AS STRING) AS source_sum,\n"

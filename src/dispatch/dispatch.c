@@ -23,9 +23,9 @@ bool plan_mode(const struct settings *s, const struct entity_settings *entity, c
         name = is_full_sync_day(s, now_us) ? "full" : entity->sync_mode;
     if (strcmp(name, "entity") == 0)
         name = entity->sync_mode;
-    if (!task_mode_parse(name, ret) || (*ret != TASK_INCREMENTAL && *ret != TASK_FULL))
+    if (!task_mode_parse(name, ret) || *ret == TASK_BACKFILL)
         return error_set(err, ERROR_PERMANENT, "unknown_mode",
-                         "unknown mode \"%s\": incremental, full or auto is allowed", name);
+                         "unknown mode \"%s\": incremental, full, auto or reconcile is allowed", name);
     return true;
 }
 

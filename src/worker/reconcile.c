@@ -394,7 +394,8 @@ static bool record(struct comparison *c, struct error *err)
         .requests = result->requests,
         .checked_us = clock_wall_us(),
     };
-    log_info(&c->run.log, LOG_MSG("Source and warehouse compared"), LOG_STR("state", event.state),
+    log_at(reconcile_is_equal(result) ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, &c->run.log,
+           LOG_MSG("Source and warehouse compared"), LOG_STR("state", event.state),
              LOG_STR("form", event.form), LOG_INT("sourceCount", event.source_count),
              LOG_INT("warehouseCount", event.warehouse_count), LOG_INT("missing", event.missing),
              LOG_INT("extra", event.extra), LOG_INT("stale", event.stale), LOG_INT("value", event.value),

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "worker/reconcile.h"
 
 enum { DONE_ALREADY_MARGIN_S = 120 };
 
@@ -82,12 +83,36 @@ static void tell_mapping(const struct run *run)
     buf_release(&mapping);
 }
 
+/* A comparison brings no rows to merge: it has a run of its own for what it stages, and a row of its own for what it
+ * found. */
+static bool compare(struct run *run, struct error *err)
+{
+    const struct task *task = &run->message->task;
+    const struct reconcile_request request = {
+        .entity = run->entity,
+        .tenant = task->tenant,
+        .has_from = task->has_from,
+        .has_to = task->has_to,
+        .from_us = task->from_us,
+        .to_us = task->to_us,
+        .readers = run->env->readers,
+    };
+    struct reconcile_result result = {0};
+    bool ok = commit_begin(run, err) && reconcile(run->env->services, &request, &result, run->cancel, err);
+    if (ok)
+        run->requests = result.requests;
+    reconcile_result_release(&result);
+    return ok && commit_success(run, err);
+}
+
 static bool go(struct run *run, struct error *err)
 {
     if (!begin(run, err) || !is_task_done(run, &run->skipped, err))
         return false;
     if (run->skipped)
         return commit_skipped(run, err);
+    if (run->message->task.mode == TASK_RECONCILE)
+        return compare(run, err);
     tell_mapping(run);
     return commit_begin(run, err) && fetch_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
            commit_success(run, err);

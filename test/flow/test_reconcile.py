@@ -3,7 +3,7 @@ import json
 import random
 import unittest
 
-from stack import Stack
+from stack import Stack, log_lines
 
 JOBS = 800
 FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120", "ST_PAGE_SIZE": "50"}
@@ -122,6 +122,19 @@ class Reconcile(unittest.TestCase):
         self.assertTrue(all(r["messageId"] for r in report["repairs"]))
         self.stack.drain(1)
         self.assertEqual(self.jobs()["state"], "equal")
+
+    def test_8_a_message_compares_too(self):
+        damaged = self.damage(extra=1, seed=8)
+        self.stack.ingestor("dispatch", "jobs", "customers", "--mode", "reconcile")
+        worker = self.stack.drain(1)[0]
+        told = {line["entityType"]: line for line in log_lines(worker) if line["message"] == "Source and warehouse compared"}
+        self.assertEqual((told["jobs"]["severity"], told["jobs"]["extra"]), ("WARN", 1))
+        self.assertEqual((told["customers"]["severity"], told["customers"]["state"]), ("INFO", "equal"))
+        runs = self.stack.query("SELECT entity_type, status FROM `{p}.st_logs_v2.ingestion_logs` WHERE mode = 'reconcile' ORDER BY entity_type")
+        self.assertEqual([(r["entity_type"], r["status"]) for r in runs], [("customers", "success"), ("jobs", "success")])
+        rows = self.stack.query("SELECT entity_type, state, surplus_count FROM `{p}.st_logs_v2.reconciliation` ORDER BY event_time DESC LIMIT 2")
+        self.assertEqual({r["entity_type"]: (r["state"], r["surplus_count"]) for r in rows}, {"jobs": ("different", "1"), "customers": ("equal", "0")})
+        self.assertEqual(len(damaged["extra"]), 1)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ CREATE TABLE IF NOT EXISTS `st_logs_v2.sync_state_events` (
   `kind` STRING NOT NULL OPTIONS(description='advance, or reset: starts afresh from its own value'),
   `last_sync_time` TIMESTAMP OPTIONS(description='The watermark: complete up to here'),
   `records_processed` INT64 OPTIONS(description='Records of that run'),
-  `updated_at` TIMESTAMP OPTIONS(description='When, by the worker\'s clock')
+  `updated_at` TIMESTAMP OPTIONS(description='When, by the worker\'s clock'),
+  `continue_from` STRING OPTIONS(description='Where the export feed goes on; NULL: that run did not read it')
 )
 PARTITION BY DATE(`event_time`)
 CLUSTER BY `tenant_id`, `entity_type`
@@ -263,9 +264,10 @@ QUALIFY ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY IF(status = 'running', 1
 -- view st_logs_v2.sync_state
 CREATE OR REPLACE VIEW `st_logs_v2.sync_state`
 OPTIONS(description='The watermark of each tenant and entity')
-AS SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode
+AS SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, continue_from
 FROM (
-  SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, event_time,
+  SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, continue_from,
+    event_time,
     MAX(IF(kind = 'reset', event_time, NULL)) OVER (PARTITION BY tenant_id, entity_type) AS reset_time
   FROM `st_logs_v2.sync_state_events`
 )
@@ -434,7 +436,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_jobs` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )
@@ -609,7 +611,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_invoices` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )
@@ -778,7 +780,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_estimates` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )
@@ -900,7 +902,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_payments` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )
@@ -1065,7 +1067,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_payroll` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )
@@ -1192,7 +1194,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_customers` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )
@@ -1293,7 +1295,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_locations` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )
@@ -1387,7 +1389,7 @@ CREATE TABLE IF NOT EXISTS `st_stage_v2.stage_campaigns` (
   `_row_hash` STRING NOT NULL OPTIONS(description='Hash of the source record, independent of member order'),
   `_fetched_at` TIMESTAMP NOT NULL OPTIONS(description='When the record was asked for, by the server\'s clock'),
   `_extra` JSON OPTIONS(description='Source values that fit no column, by their path'),
-  `_deleted` BOOL NOT NULL OPTIONS(description='The feed shows the record as deleted'),
+  `_deleted` BOOL OPTIONS(description='The feed shows the record as deleted; NULL: this feed does not tell'),
   `_group_date` DATE OPTIONS(description='Rows without an id of their own: day of creation (UTC)'),
   `_staged_at` TIMESTAMP DEFAULT CURRENT_TIMESTAMP() OPTIONS(description='When the server took the row')
 )

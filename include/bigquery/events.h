@@ -20,6 +20,7 @@ struct event_run { /* ingestion_log_events: one row at the start of a run (runni
 struct event_sync { /* sync_state_events */
     const char *entity, *run_id, *mode, *kind /* advance or reset */;
     int64_t tenant, last_sync_us, records_processed, updated_us;
+    const char *continue_from; /* where the export feed goes on; "" or NULL: it was not read */
 };
 struct event_staged_fetches {
     const char *run_id;
@@ -64,6 +65,11 @@ struct event_dead_letter { /* dead_letter_audit: what an operator did; "" = not 
     int64_t tenant, attempts, replays;
     struct slice payload;
 };
+struct event_reconciliation { /* reconciliation: one comparison of a tenant's entity */
+    const char *run_id, *entity, *form /* quick or deep */, *state /* equal or different */;
+    int64_t tenant, from_us /* INT64_MIN: the beginning */, to_us, source_count, warehouse_count;
+    int64_t missing, extra, stale, value, requests, checked_us;
+};
 enum event_backfill_kind {
     EVENT_BACKFILL_SLICE,     /* a slice is planned */
     EVENT_BACKFILL_HEAD,      /* the plan is complete: before this row its slices do not count */
@@ -101,6 +107,8 @@ bool events_drift(struct events *events, const struct event_drift *e, struct can
                   struct error *err) MUST_CHECK;
 bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel,
                        struct error *err) MUST_CHECK;
+bool events_reconciliation(struct events *events, const struct event_reconciliation *e, struct cancel *cancel,
+                           struct error *err) MUST_CHECK;
 /* All are durable, in one or few requests, when it returns true. */
 bool events_dead_letters(struct events *events, const struct event_dead_letter *e, size_t count, struct cancel *cancel,
                          struct error *err) MUST_CHECK;

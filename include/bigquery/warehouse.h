@@ -4,6 +4,7 @@
 
 #include "bigquery/client.h"
 #include "bigquery/events.h"
+#include "record/page.h"
 #include "record/registry.h"
 
 struct warehouse_names {
@@ -56,6 +57,7 @@ bool warehouse_is_ready(struct warehouse *w, bool *ret, struct cancel *cancel, s
 struct sync_state {
     bool found;
     int64_t last_sync_us, records_processed, updated_us;
+    char continue_from[PAGE_MAX_CONTINUE]; /* of the export feed; "" = none, or too long to be kept */
 };
 /* The watermark: the maximum within the newest reset. */
 bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity, struct sync_state *ret,

@@ -25,6 +25,9 @@ bool dispatch_plan(const struct settings *settings, const struct dispatch_reques
 /* Publishes them to the live lane and fills in their message ids. */
 bool dispatch_send(struct services *services, struct dispatched *items, size_t count, struct cancel *cancel,
                    struct error *err) MUST_CHECK;
+/* The same to the backfill lane: windows that are to be read again. */
+bool dispatch_send_backfills(struct services *services, struct dispatched *items, size_t count, struct cancel *cancel,
+                             struct error *err) MUST_CHECK;
 /* Both: checks everything first, then publishes. *ret (free with free()) has one entry per message published. */
 bool dispatch_publish(struct services *services, const struct dispatch_request *request, struct dispatched **ret,
                       size_t *ret_count, struct cancel *cancel, struct error *err) MUST_CHECK;

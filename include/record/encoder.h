@@ -27,6 +27,7 @@ struct row_context { /* what all rows of one fetch share */
     const char *run_id;    /* UUID */
     int64_t fetch_id;      /* number of the fetch within the run, from 1 */
     int64_t fetched_at_us; /* by the server's clock, when the request was sent */
+    bool from_export;      /* by the export feed, which tells what was deleted */
 };
 
 enum row_outcome {

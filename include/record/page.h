@@ -8,14 +8,14 @@
 #include "base/error.h"
 #include "base/slice.h"
 
-enum { PAGE_MAX_RECORD_BYTES = 8 * 1024 * 1024, PAGE_MAX_DEPTH = 64 };
+enum { PAGE_MAX_RECORD_BYTES = 8 * 1024 * 1024, PAGE_MAX_DEPTH = 64, PAGE_MAX_CONTINUE = 1024 /* with the NUL */ };
 
 struct page_envelope {
     int64_t page; /* -1 = absent or null, for all three */
     int64_t page_size;
     int64_t total_count;
-    int has_more;             /* -1 absent, 0, 1 */
-    char continue_from[1024]; /* export feed; "" = absent */
+    int has_more;                          /* -1 absent, 0, 1 */
+    char continue_from[PAGE_MAX_CONTINUE]; /* export feed; "" = absent */
     bool data_seen;
     int64_t records; /* elements of data so far */
 };

@@ -8,11 +8,16 @@
 
 enum { REGISTRY_MAX_ENTITIES = 64 };
 
+/* Where incremental and full reads of an entity get its records from. */
+enum entity_feed { FEED_LIST, FEED_EXPORT };
+
 struct entity {
     const char *name; /* "jobs" */
     const char *description;
     const char *path;           /* "jpm/v2/tenant/{tenant}/jobs" */
     const char *export_path;    /* NULL: none */
+    enum entity_feed feed;      /* FEED_EXPORT: there is an export_path */
+    const char *tombstone;      /* member that only the export feed has, false in what was deleted; NULL: none */
     const char *active_param;   /* "active" or "activeState"; NULL: the endpoint has none */
     const char *active_value;   /* "Any" or "All" */
     int max_page_size;          /* 5000 */
@@ -29,7 +34,7 @@ struct entity {
  * target: _tenant_id INT64, _run_id STRING, _ingested_at TIMESTAMP, _ingestion_source STRING, _row_hash STRING, _fetched_at TIMESTAMP,
  *         _extra JSON, _deleted_at TIMESTAMP, _group_date DATE (rows without identity: day of createdOn; else NULL)
  * stage:  _tenant_id INT64, _run_id STRING, _fetch_id INT64, _row_number INT64, _row_hash STRING, _fetched_at TIMESTAMP, _extra JSON,
- *         _deleted BOOL, _group_date DATE, _staged_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP() (never written by us) */
+ *         _deleted BOOL (NULL: the feed does not tell), _group_date DATE, _staged_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP() (never written by us) */
 
 struct registry;
 

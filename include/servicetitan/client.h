@@ -55,9 +55,11 @@ struct st_window { /* [from, to) over a time column */
 struct st_list_request {
     const struct entity *entity;
     struct st_window window;
-    bool unfiltered; /* no time filter at all */
-    bool background; /* other requests of the tenant and the process go first */
-    bool by_id;      /* sort=+Id: helps paging where the endpoint honours it, is ignored where not */
+    bool export; /* the export feed: of the window only from_us counts, and not that with a continue_from */
+    const char *continue_from; /* token of an earlier batch; NULL: by time, or from the beginning */
+    bool unfiltered;           /* no time filter at all */
+    bool background;           /* other requests of the tenant and the process go first */
+    bool by_id;                /* sort=+Id: helps paging where the endpoint honours it, is ignored where not */
     int64_t page, page_size;
     struct page *sink;                               /* fed with the body */
     void (*sending)(void *user, int64_t sent_at_us); /* before each try, the server's clock; may be NULL */

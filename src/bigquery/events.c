@@ -173,6 +173,7 @@ bool events_sync(struct events *events, const struct event_sync *e, struct cance
     put_time(&row, "last_sync_time", e->last_sync_us);
     put_int(&row, "records_processed", e->records_processed);
     put_time(&row, "updated_at", e->updated_us);
+    put_text(&row, "continue_from", e->continue_from);
     return append(events, &row, cancel, err);
 }
 
@@ -384,6 +385,29 @@ static void put_dead_letter(struct event_row *row, const struct event_dead_lette
     put_int(row, "replays", e->replays);
     put_text(row, "actor", e->actor);
     put_slice(row, "payload", e->payload);
+}
+
+bool events_reconciliation(struct events *events, const struct event_reconciliation *e, struct cancel *cancel,
+                           struct error *err)
+{
+    struct event_row row = {&table_reconciliation, BUF_INIT};
+    put_text(&row, "run_id", e->run_id);
+    put_text(&row, "entity_type", e->entity);
+    put_int(&row, "tenant_id", e->tenant);
+    if (e->from_us != INT64_MIN)
+        put_time(&row, "window_from", e->from_us);
+    put_time(&row, "window_to", e->to_us);
+    put_int(&row, "source_count", e->source_count);
+    put_int(&row, "warehouse_count", e->warehouse_count);
+    put_int(&row, "missing_count", e->missing);
+    put_int(&row, "surplus_count", e->extra);
+    put_int(&row, "stale_count", e->stale);
+    put_int(&row, "different_count", e->value);
+    put_text(&row, "form", e->form);
+    put_text(&row, "state", e->state);
+    put_int(&row, "requests", e->requests);
+    put_time(&row, "checked_at", e->checked_us);
+    return append(events, &row, cancel, err);
 }
 
 bool events_dead_letters(struct events *events, const struct event_dead_letter *e, size_t count, struct cancel *cancel,

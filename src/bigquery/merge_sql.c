@@ -79,13 +79,22 @@ static void put_ranges(struct buf *out, const struct warehouse_names *names, con
     buf_append_str(out, "\n  )");
 }
 
+/* Whether a staged row says that its record was deleted. Where the export feed tells, a row of the list tells nothing
+ * (NULL): it may not lift what the feed has told. Rows without identity are seen in lists only. */
+static const char *deleted_of(const struct entity *entity)
+{
+    if (!entity->tombstone)
+        return "FALSE";
+    return entity->id_nullable ? "IF(s.`id` < 0, FALSE, s._deleted)" : "s._deleted";
+}
+
 /* Stage rows of the accepted fetches; `columns` ends without a comma. */
 static void put_accepted(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
                          const char *last, int64_t staged_min_us, int64_t staged_max_us)
 {
     buf_append_str(out, "SELECT ");
     merge_put_source_columns(out, entity, "s");
-    buf_append_str(out, "s._fetch_id, s._row_number, COALESCE(s._deleted, FALSE) AS _deleted");
+    buf_printf(out, "s._fetch_id, s._row_number, %s AS _deleted", deleted_of(entity));
     buf_printf(out, "%s\n  FROM ", last);
     sql_table(out, names->project, names->stage, entity->stage.name);
     buf_append_str(out, " AS s\n  JOIN ");
@@ -99,8 +108,8 @@ static void put_accepted(struct buf *out, const struct warehouse_names *names, c
 
 #define NEWEST(alias)                                                                                                  \
     "\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY " alias "._tenant_id, " alias                                         \
-    ".`id` ORDER BY " VERSION(alias) " DESC,\n    " alias "._fetched_at DESC, " alias "._run_id, " alias               \
-                                     "._fetch_id, " alias "._row_number) = 1"
+    ".`id` ORDER BY " VERSION(alias) " DESC,\n    " alias "._deleted IS NULL, " alias "._fetched_at DESC, " alias      \
+                                     "._run_id, " alias "._fetch_id, " alias "._row_number) = 1"
 
 /* ---- Sources ----------------------------------------------------------------------------------------------------- */
 
@@ -199,7 +208,8 @@ static void put_value(struct buf *out, const struct column *column, bool insert)
     else if (strcmp(column->name, "_deleted_at") == 0 && insert)
         buf_append_str(out, "IF(S._deleted, S._fetched_at, NULL)");
     else if (strcmp(column->name, "_deleted_at") == 0) /* a deletion later than this read stands */
-        buf_append_str(out, "IF(S._deleted, S._fetched_at, IF(T._deleted_at > S._fetched_at, T._deleted_at, NULL))");
+        buf_append_str(out, "CASE WHEN S._deleted THEN COALESCE(T._deleted_at, S._fetched_at)"
+                            " WHEN S._deleted IS NULL OR T._deleted_at > S._fetched_at THEN T._deleted_at END");
     else
         buf_printf(out, "S.`%s`", column->name);
 }

@@ -70,6 +70,7 @@ static const struct column table_sync_state_events_columns[] = {
     COL("last_sync_time", COLUMN_TIMESTAMP, "The watermark: complete up to here"),
     COL("records_processed", COLUMN_INT64, "Records of that run"),
     COL("updated_at", COLUMN_TIMESTAMP, "When, by the worker's clock"),
+    COL("continue_from", COLUMN_STRING, "Where the export feed goes on; NULL: that run did not read it"),
 };
 TABLE(table_sync_state_events, "sync_state_events", 0, "Watermarks: every advance and every reset; never expires",
       "tenant_id", "entity_type");
@@ -180,18 +181,21 @@ static const struct column table_reconciliation_columns[] = {
     NEED("run_id", COLUMN_STRING, "The reconciling run"),
     NEED("entity_type", COLUMN_STRING, "Entity"),
     NEED("tenant_id", COLUMN_INT64, "ServiceTitan tenant"),
-    COL("window_from", COLUMN_TIMESTAMP, "From"),
-    COL("window_to", COLUMN_TIMESTAMP, "To, exclusive"),
+    COL("window_from", COLUMN_TIMESTAMP, "Records created from then on; NULL: from the beginning"),
+    COL("window_to", COLUMN_TIMESTAMP, "Up to then, exclusive"),
     COL("source_count", COLUMN_INT64, "Records at the source"),
     COL("warehouse_count", COLUMN_INT64, "Live rows in the warehouse"),
     COL("missing_count", COLUMN_INT64, "At the source only"),
     COL("surplus_count", COLUMN_INT64, "In the warehouse only"),
-    COL("different_count", COLUMN_INT64, "In both, with other content"),
-    COL("state", COLUMN_STRING, "equal, different or repaired"),
+    COL("stale_count", COLUMN_INT64, "In both, the source's version is another one"),
+    COL("different_count", COLUMN_INT64, "In both, the same version with other values; the deep form looks for these"),
+    COL("form", COLUMN_STRING, "quick or deep"),
+    COL("state", COLUMN_STRING, "equal or different"),
+    COL("requests", COLUMN_INT64, "API requests made"),
     COL("checked_at", COLUMN_TIMESTAMP, "When"),
 };
-static TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Comparisons of source and warehouse",
-             "entity_type", "tenant_id");
+TABLE(table_reconciliation, "reconciliation", LOG_EXPIRY_DAYS, "Comparisons of source and warehouse", "entity_type",
+      "tenant_id");
 
 static const struct column table_dead_letter_audit_columns[] = {
     EVENT_TIME,
@@ -281,9 +285,10 @@ static const struct log_view views[] = {
     /* Rows before the newest reset do not count; within it the watermark is the maximum, so that a late writer cannot
        move it back. */
     {"sync_state", "The watermark of each tenant and entity", "sync_state_events",
-     "SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode\n"
+     "SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, continue_from\n"
      "FROM (\n"
-     "  SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, event_time,\n"
+     "  SELECT entity_type, tenant_id, last_sync_time, records_processed, updated_at, run_id, mode, continue_from,\n"
+     "    event_time,\n"
      "    MAX(IF(kind = 'reset', event_time, NULL)) OVER (PARTITION BY tenant_id, entity_type) AS reset_time\n"
      "  FROM %s\n"
      ")\n"

@@ -7,7 +7,7 @@
 
 extern const struct table_schema table_ingestion_log_events, table_sync_state_events, table_staged_run_events,
     table_target_change_events, table_checkpoint_events, table_schema_drift, table_quarantine, table_dead_letter_audit,
-    table_backfill_events, table_dispatch_events;
+    table_backfill_events, table_dispatch_events, table_reconciliation;
 
 struct log_view {
     const char *name; /* "sync_state" */

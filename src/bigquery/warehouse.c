@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/metrics.h"
+#include "bigquery/reconcile.h"
 #include "chain.h"
 #include "tables.h"
 
@@ -19,7 +20,7 @@ enum { STAGE_ROW_BYTES_ESTIMATE = 1024 };
 
 static void watermark_sql(struct buf *out, const struct warehouse_names *names)
 {
-    buf_append_str(out, "SELECT last_sync_time, records_processed, updated_at\nFROM ");
+    buf_append_str(out, "SELECT last_sync_time, records_processed, updated_at, continue_from\nFROM ");
     sql_table(out, names->project, names->logs, "sync_state");
     buf_append_str(out, "\nWHERE tenant_id = @tenant AND entity_type = @entity");
 }
@@ -98,6 +99,7 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
         fn(user, title, sql.ptr);
         free(title);
         each_split_sql(names, entity, fn, user);
+        reconcile_each_sql(names, entity, fn, user);
     }
     buf_release(&sql);
 }
@@ -122,6 +124,9 @@ bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity
         ret->last_sync_us = bq_result_int(&result, 0, "last_sync_time", 0);
         ret->records_processed = bq_result_int(&result, 0, "records_processed", 0);
         ret->updated_us = bq_result_int(&result, 0, "updated_at", 0);
+        const char *token = ret->found ? bq_result_string(&result, 0, "continue_from") : "";
+        if (strlen(token) < sizeof ret->continue_from)
+            memcpy(ret->continue_from, token, strlen(token) + 1);
         bq_result_release(&result);
     } else {
         error_prefix(err, "watermark of '%s'", entity);

@@ -351,7 +351,7 @@ static enum exit_code exec(struct invocation *in)
 }
 
 static const struct command_option options[] = {
-    {"--mode", "MODE", "incremental, full, or auto (full on the full-sync day); default: sync.defaultMode"},
+    {"--mode", "MODE", "incremental, full, auto (full on the full-sync day), or reconcile; default: sync.defaultMode"},
     {"--tenant", "ID", "one tenant; default: all configured ones"},
     {"--sequential", NULL, "publish an entity when the one before has ended; a row tells how each ended"},
     {"--wait", NULL, "publish all at once and wait for all of them"},

@@ -39,7 +39,7 @@ struct command {
 #define COMMAND_NO_SETTINGS (~0u)
 
 extern const struct command command_worker, command_serve, command_dispatch, command_init, command_status, command_runs,
-    command_last_sync, command_backfill, command_query, command_dlq, command_config, command_schema;
+    command_last_sync, command_backfill, command_reconcile, command_query, command_dlq, command_config, command_schema;
 extern const struct command *const commands[]; /* ends with NULL */
 
 /* True for an option of the command that takes no value. */

@@ -10,6 +10,7 @@ const struct command *const commands[] = {
     &command_serve,
     &command_dispatch,
     &command_backfill,
+    &command_reconcile,
     &command_init,
     &command_status,
     &command_runs,

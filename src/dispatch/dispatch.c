@@ -23,9 +23,9 @@ bool plan_mode(const struct settings *s, const struct entity_settings *entity, c
         name = is_full_sync_day(s, now_us) ? "full" : entity->sync_mode;
     if (strcmp(name, "entity") == 0)
         name = entity->sync_mode;
-    if (!task_mode_parse(name, ret) || (*ret != TASK_INCREMENTAL && *ret != TASK_FULL))
+    if (!task_mode_parse(name, ret) || *ret == TASK_BACKFILL)
         return error_set(err, ERROR_PERMANENT, "unknown_mode",
-                         "unknown mode \"%s\": incremental, full or auto is allowed", name);
+                         "unknown mode \"%s\": incremental, full, auto or reconcile is allowed", name);
     return true;
 }
 
@@ -127,8 +127,8 @@ static void note_id(void *user, size_t index, const char *id)
     snprintf(items[index].message_id, sizeof items[index].message_id, "%s", id);
 }
 
-bool dispatch_send(struct services *services, struct dispatched *items, size_t count, struct cancel *cancel,
-                   struct error *err)
+static bool send_to(struct services *services, const char *topic, struct dispatched *items, size_t count,
+                    struct cancel *cancel, struct error *err)
 {
     struct buf *texts = xcalloc(count + 1, sizeof *texts);
     struct pubsub_message *messages = xcalloc(count + 1, sizeof *messages);
@@ -136,13 +136,24 @@ bool dispatch_send(struct services *services, struct dispatched *items, size_t c
         task_format(&items[i].task, &texts[i]);
         messages[i].data = buf_slice(&texts[i]);
     }
-    bool ok = pubsub_publish(services->pubsub, services->settings->pubsub_topic, messages, count, note_id, items, NULL,
-                             cancel, err);
+    bool ok = pubsub_publish(services->pubsub, topic, messages, count, note_id, items, NULL, cancel, err);
     for (size_t i = 0; i < count; i++)
         buf_release(&texts[i]);
     free(texts);
     free(messages);
     return ok;
+}
+
+bool dispatch_send(struct services *services, struct dispatched *items, size_t count, struct cancel *cancel,
+                   struct error *err)
+{
+    return send_to(services, services->settings->pubsub_topic, items, count, cancel, err);
+}
+
+bool dispatch_send_backfills(struct services *services, struct dispatched *items, size_t count, struct cancel *cancel,
+                             struct error *err)
+{
+    return send_to(services, services->settings->pubsub_backfill_topic, items, count, cancel, err);
 }
 
 bool dispatch_publish(struct services *services, const struct dispatch_request *request, struct dispatched **ret,

@@ -42,12 +42,13 @@ struct record_encoder *record_encoder_new(const struct entity *entity, const str
     row_put_string(&encoder->prefix, position_of(entity, "_run_id"), slice_str(context->run_id));
     row_put_int64(&encoder->prefix, position_of(entity, "_fetch_id"), context->fetch_id);
     row_put_int64(&encoder->prefix, position_of(entity, "_fetched_at"), context->fetched_at_us);
-    row_put_int64(&encoder->prefix, position_of(entity, "_deleted"), 0);
     encoder->row_number_at = position_of(entity, "_row_number");
     encoder->row_hash_at = position_of(entity, "_row_hash");
     encoder->extra_at = position_of(entity, "_extra");
     encoder->group_date_at = position_of(entity, "_group_date");
     encoder->id_at = position_of(entity, "id");
+    encoder->deleted_at = position_of(entity, "_deleted");
+    encoder->tombstone = context->from_export ? entity->tombstone : NULL;
     for (size_t i = 1; i < PLAN_MAX_SINKS; i++)
         encoder->sinks[i] = &encoder->messages[i];
     if (entity->id_nullable)
@@ -247,6 +248,24 @@ static struct slice decoded_name(struct record_encoder *encoder, const struct to
     return buf_slice(&encoder->text);
 }
 
+/* A member that only one feed has: it makes no column, but it may tell that the record was deleted. */
+static bool look_at_ignored(struct record_encoder *encoder, const struct plan_member *member)
+{
+    const char *start = encoder->cursor.at;
+    if (!token_skip(&encoder->cursor))
+        return false;
+    struct slice literal = slice_of(start, (size_t)(encoder->cursor.at - start));
+    if (!encoder->tombstone || strcmp(member->name, encoder->tombstone) != 0)
+        return true;
+    if (slice_eq_str(literal, "false"))
+        encoder->deleted = DELETED_YES;
+    else if (slice_eq_str(literal, "true"))
+        encoder->deleted = DELETED_NO;
+    else
+        drift_note(&encoder->drift, encoder_path(encoder, false), DRIFT_TYPE, literal);
+    return true;
+}
+
 static bool encode_member(struct record_encoder *encoder, struct plan_object *object, struct plan_member *member,
                           struct member_set *seen, struct member_set *present)
 {
@@ -260,7 +279,7 @@ static bool encode_member(struct record_encoder *encoder, struct plan_object *ob
     if (token_peek(&encoder->cursor) == TOKEN_NULL)
         return token_literal(&encoder->cursor, TOKEN_NULL);
     set_add(present, index);
-    return member->ignored ? token_skip(&encoder->cursor) : encode_value(encoder, &member->value);
+    return member->ignored ? look_at_ignored(encoder, member) : encode_value(encoder, &member->value);
 }
 
 /* `"name":value` from `start` to the cursor into the row's hash. */
@@ -423,6 +442,8 @@ static bool put_bookkeeping(struct record_encoder *encoder, struct buf *row)
     buf_append_slice(row, buf_slice(&encoder->prefix));
     wire_put_varint(row, encoder->row_number_at, (uint64_t)encoder->rows + 1);
     put_hash(encoder, row);
+    if (encoder->deleted != DELETED_UNKNOWN)
+        wire_put_varint(row, encoder->deleted_at, encoder->deleted == DELETED_YES);
     if (encoder->extra.count > 0) {
         buf_append_char(&encoder->extra.json, '}');
         wire_put_bytes(row, encoder->extra_at, buf_slice(&encoder->extra.json));
@@ -438,6 +459,7 @@ static bool encode_record(struct record_encoder *encoder, struct slice record, s
     encoder->level = 0;
     encoder->hash[0] = encoder->hash[1] = 0;
     encoder->refused = encoder->twice = false;
+    encoder->deleted = DELETED_UNKNOWN;
     *encoder->info = (struct row_info){0};
     extra_clear(&encoder->extra);
     token_space(cursor);

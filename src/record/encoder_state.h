@@ -22,8 +22,9 @@ struct record_encoder {
     const struct entity *entity;
     struct arena *arena;
     struct plan_object *plan;
-    struct buf prefix;                                                 /* bytes that all rows of the fetch share */
-    size_t row_number_at, row_hash_at, extra_at, group_date_at, id_at; /* positions */
+    struct buf prefix; /* bytes that all rows of the fetch share */
+    size_t row_number_at, row_hash_at, extra_at, group_date_at, id_at, deleted_at; /* positions */
+    const char *tombstone; /* member of this feed's records that tells whether they were deleted; NULL: none */
     int64_t rows;
     struct twins *twins;
     struct drift drift;
@@ -40,6 +41,7 @@ struct record_encoder {
     size_t level;
     uint64_t hash[2];
     struct row_info *info;
+    enum { DELETED_UNKNOWN, DELETED_NO, DELETED_YES } deleted;
     bool refused;      /* info->reason is set */
     bool twice;        /* a member is there twice */
     bool deduplicated; /* the text has no such members any more */

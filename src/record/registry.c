@@ -47,7 +47,8 @@ static const struct column stage_columns[] = {
     BOOKKEEPING("_fetched_at", COLUMN_TIMESTAMP, COLUMN_REQUIRED,
                 "When the record was asked for, by the server's clock"),
     BOOKKEEPING("_extra", COLUMN_JSON, COLUMN_NULLABLE, "Source values that fit no column, by their path"),
-    BOOKKEEPING("_deleted", COLUMN_BOOL, COLUMN_REQUIRED, "The feed shows the record as deleted"),
+    BOOKKEEPING("_deleted", COLUMN_BOOL, COLUMN_NULLABLE,
+                "The feed shows the record as deleted; NULL: this feed does not tell"),
     BOOKKEEPING("_group_date", COLUMN_DATE, COLUMN_NULLABLE, "Rows without an id of their own: day of creation (UTC)"),
     {.name = "_staged_at",
      .type = COLUMN_TIMESTAMP,
@@ -63,7 +64,8 @@ enum {
 static const char *const root_members[] = {"description", "entities", NULL};
 static const char *const entity_members[] = {
     "description", "path",       "exportPath",     "activeFilter",  "maxPageSize", "primaryKey", "surrogateKey",
-    "targetTable", "stageTable", "partitionField", "clusterFields", "feedOnly",    "columns",    NULL,
+    "targetTable", "stageTable", "partitionField", "clusterFields", "feedOnly",    "columns",    "feed",
+    "tombstone",   NULL,
 };
 static const char *const active_members[] = {"param", "value", NULL};
 
@@ -269,6 +271,30 @@ static bool load_feed_only(struct load *load, const struct place *at, struct jso
     return true;
 }
 
+static bool load_feed(struct load *load, const struct place *at, struct json_object *obj, struct entity *entity)
+{
+    const char *feed = NULL;
+    if (!load_text(load, at, obj, "feed", false, &feed))
+        return false;
+    if (feed && strcmp(feed, "export") != 0 && strcmp(feed, "list") != 0)
+        return load_refuse(load, at, "feed", "'%s' must be 'list' or 'export'", feed);
+    entity->feed = feed && strcmp(feed, "export") == 0 ? FEED_EXPORT : FEED_LIST;
+    return entity->feed == FEED_LIST || entity->export_path ||
+           load_refuse(load, at, "feed", "there is no exportPath to read");
+}
+
+static bool load_tombstone(struct load *load, const struct place *at, struct json_object *obj, struct entity *entity)
+{
+    if (!load_text(load, at, obj, "tombstone", false, &entity->tombstone))
+        return false;
+    if (!entity->tombstone)
+        return true;
+    for (size_t i = 0; entity->feed_only && entity->feed_only[i]; i++)
+        if (strcmp(entity->feed_only[i], entity->tombstone) == 0)
+            return entity->export_path || load_refuse(load, at, "tombstone", "there is no exportPath to read");
+    return load_refuse(load, at, "tombstone", "'%s' must be among the members of feedOnly", entity->tombstone);
+}
+
 static bool load_entity(struct load *load, const struct place *at, const char *name, struct json_object *obj,
                         struct entity *entity)
 {
@@ -277,7 +303,8 @@ static bool load_entity(struct load *load, const struct place *at, const char *n
            load_text(load, at, obj, "description", true, &entity->description) && load_paths(load, at, obj, entity) &&
            load_active_filter(load, at, obj, entity) && load_page_size(load, at, obj, entity) &&
            load_bool(load, at, obj, "surrogateKey", false, &entity->id_nullable) &&
-           load_tables(load, at, obj, entity) && load_feed_only(load, at, obj, entity);
+           load_tables(load, at, obj, entity) && load_feed_only(load, at, obj, entity) &&
+           load_feed(load, at, obj, entity) && load_tombstone(load, at, obj, entity);
 }
 
 static bool check_table_twins(struct load *load, const struct place *at, const struct registry *registry,

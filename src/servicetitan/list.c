@@ -44,9 +44,26 @@ static void append_time(struct buf *url, const char *param, int64_t us)
     buf_append_url_escaped(url, slice_str(timestamp_text(text, us, digits)));
 }
 
+/* A feed shows changes of the last minutes only to those who ask for them. */
+static void build_export_url(struct buf *url, const struct st_tenant *tenant, const struct st_list_request *request)
+{
+    append_path(url, tenant, request->entity->export_path);
+    buf_append_str(url, "?includeRecentChanges=true");
+    if (request->continue_from) {
+        buf_append_str(url, "&from=");
+        buf_append_url_escaped(url, slice_str(request->continue_from));
+    } else if (request->window.has_from) {
+        append_time(url, "from", request->window.from_us);
+    }
+}
+
 static void build_url(struct buf *url, const struct st_tenant *tenant, const struct st_list_request *request)
 {
     const struct st_window *window = &request->window;
+    if (request->export) {
+        build_export_url(url, tenant, request);
+        return;
+    }
     append_path(url, tenant, request->entity->path);
     buf_printf(url, "?pageSize=%lld&page=%lld&includeTotal=true", (long long)request->page_size,
                (long long)request->page);
@@ -186,7 +203,8 @@ static bool halve_page(const struct attempt *attempt, struct error *err)
     bool refused = err->status == 413;
     bool slow = err->status == 504 || (strcmp(err->code, "http_timeout") == 0 && err->effect == EFFECT_MAYBE);
     int64_t asked = attempt->request->page_size;
-    if ((!refused && !slow) || !st_page_halve(attempt->tenant, attempt->request->entity, asked, refused))
+    if (attempt->request->export || (!refused && !slow) ||
+        !st_page_halve(attempt->tenant, attempt->request->entity, asked, refused))
         return false;
     char reason[ERROR_MESSAGE_SIZE];
     int status = err->status;

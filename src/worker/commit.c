@@ -88,10 +88,11 @@ static bool commit_watermark(struct run *run, struct error *err)
         .last_sync_us = run->watermark_us,
         .records_processed = run->stage.rows,
         .updated_us = clock_wall_us(),
+        .continue_from = run->token,
     };
     if (!events_sync(run->env->services->events, &event, run->cancel, err))
         return error_prefix(err, "moving the watermark");
-    sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->watermark_us);
+    sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->watermark_us, run->token);
     return true;
 }
 

@@ -3,6 +3,7 @@
  *   incremental  modifiedOn from the watermark, newest window open; entities whose modifiedOn may be absent are read
  *                by createdOn as well
  *   full         everything, split on createdOn
+ *   export feed  instead of these two where the registry says so; beside them where only the feed shows deletions
  *   backfill     [from, to) of createdOn
  *
  * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change re-reads the group whole. A
@@ -22,7 +23,14 @@ static void *sink_begin(void *user, const struct st_window *window)
 {
     struct read_plan *plan = user;
     (void)window;
-    return fetch_new(plan->run, plan->choice);
+    return fetch_new(plan->run, plan->choice, /* from_export */ false);
+}
+
+static void *export_begin(void *user, const struct st_window *window)
+{
+    struct read_plan *plan = user;
+    (void)window;
+    return fetch_new(plan->run, plan->choice, /* from_export */ true);
 }
 
 static void sink_sent(void *fetch, int64_t fetched_at_us)
@@ -58,7 +66,13 @@ static void log_progress(void *user, int64_t records, int64_t expected)
                  LOG_INT("recordsExpected", expected), LOG_INT("durationMs", now - run->started_mono_ms));
 }
 
-static bool read_range(struct run *run, struct st_window range, bool whole, enum row_choice choice, struct error *err)
+int64_t fetch_page_size(const struct run *run)
+{
+    int64_t wanted = run->env->settings->st_page_size, most = run->entity->max_page_size;
+    return wanted < most ? wanted : most;
+}
+
+bool fetch_range(struct run *run, struct st_window range, bool whole, enum row_choice choice, struct error *err)
 {
     struct read_plan plan = {run, choice};
     const struct st_sink sink = {sink_begin, sink_sent, sink_record, sink_end, &plan};
@@ -66,8 +80,7 @@ static bool read_range(struct run *run, struct st_window range, bool whole, enum
         .entity = run->entity,
         .range = range,
         .whole = whole,
-        .page_size = run->env->settings->st_page_size < run->entity->max_page_size ? run->env->settings->st_page_size
-                                                                                   : run->entity->max_page_size,
+        .page_size = fetch_page_size(run),
         .concurrency = run->env->readers,
         .background = run->message->lane == TASK_LANE_BACKFILL,
         .progress = log_progress,
@@ -84,13 +97,38 @@ static bool read_range(struct run *run, struct st_window range, bool whole, enum
     return stage_check_quarantine(run, err);
 }
 
+/* Reads on from the run's token, else from from_us, else (has_from false) everything; the token becomes the next run's. */
+static bool read_export(struct run *run, bool has_from, enum row_choice choice, struct error *err)
+{
+    struct read_plan plan = {run, choice};
+    const struct st_sink sink = {export_begin, sink_sent, sink_record, sink_end, &plan};
+    const struct st_export_request request = {
+        .entity = run->entity,
+        .token = run->token[0] ? run->token : NULL,
+        .has_from = has_from,
+        .from_us = run->from_us,
+        .background = run->message->lane == TASK_LANE_BACKFILL,
+        .progress = log_progress,
+        .progress_user = run,
+    };
+    struct st_export_result result;
+    bool ok = st_export(run->tenant, &request, &sink, &result, run->cancel, err);
+    run->requests += result.requests;
+    if (!ok)
+        return error_prefix(err, "reading the feed of %s", run->entity->name);
+    log_debug(&run->log, LOG_MSG("Feed read"), LOG_INT("records", result.records), LOG_INT("batches", result.batches),
+              LOG_INT("requests", result.requests), LOG_INT("refetches", result.refetches));
+    memcpy(run->token, result.token, sizeof run->token);
+    return stage_check_quarantine(run, err);
+}
+
 /* Consecutive days make one range. */
 static bool read_groups(struct run *run, struct error *err)
 {
     const struct stage *stage = &run->stage;
     if (stage->too_many_days) {
         const struct st_window everything = {.column = ST_CREATED_ON};
-        return read_range(run, everything, /* whole */ true, ROW_WITHOUT_ID, err);
+        return fetch_range(run, everything, /* whole */ true, ROW_WITHOUT_ID, err);
     }
     for (size_t i = 0; i < stage->group_day_count;) {
         size_t end = i + 1;
@@ -103,7 +141,7 @@ static bool read_groups(struct run *run, struct error *err)
             .from_us = stage->group_days[i] * DAY_US,
             .to_us = (stage->group_days[end - 1] + 1) * DAY_US,
         };
-        if (!read_range(run, days, false, ROW_WITHOUT_ID, err))
+        if (!fetch_range(run, days, false, ROW_WITHOUT_ID, err))
             return false;
         i = end;
     }
@@ -115,17 +153,28 @@ static bool fetch_incremental(struct run *run, struct error *err)
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
     const struct st_window modified = {.column = ST_MODIFIED_ON, .has_from = true, .from_us = run->from_us};
     const struct st_window created = {.column = ST_CREATED_ON, .has_from = true, .from_us = run->from_us};
-    if (!read_range(run, modified, false, choice, err))
+    if (run->entity->feed == FEED_LIST && !fetch_range(run, modified, false, choice, err))
         return false;
-    if (run->entity->modified_nullable && !read_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
+    if (run_reads_feed(run) && !read_export(run, /* has_from */ true, choice, err))
+        return false;
+    if (run->entity->modified_nullable && !fetch_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
         return false;
     return !run->entity->id_nullable || read_groups(run, err);
 }
 
+/* The feed from its beginning brings everything, what was deleted too. Beside the list it is read on from where the last
+ * run left it. */
 static bool fetch_full(struct run *run, struct error *err)
 {
     const struct st_window everything = {.column = ST_CREATED_ON};
-    return read_range(run, everything, /* whole */ true, ROW_ALL, err);
+    enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
+    if (run->entity->feed == FEED_EXPORT)
+        run->token[0] = '\0';
+    else if (!fetch_range(run, everything, /* whole */ true, ROW_ALL, err))
+        return false;
+    if (run_reads_feed(run) && !read_export(run, run->token[0] != '\0', choice, err))
+        return false;
+    return !run->entity->id_nullable || run->entity->feed == FEED_LIST || read_groups(run, err);
 }
 
 static bool fetch_backfill(struct run *run, struct error *err)
@@ -134,7 +183,7 @@ static bool fetch_backfill(struct run *run, struct error *err)
     const struct st_window window = {
         .column = ST_CREATED_ON, .has_from = true, .has_to = true, .from_us = task->from_us, .to_us = task->to_us};
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
-    return read_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
+    return fetch_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
 }
 
 bool fetch_all(struct run *run, struct error *err)
@@ -147,7 +196,7 @@ bool fetch_all(struct run *run, struct error *err)
     case TASK_BACKFILL:
         return fetch_backfill(run, err);
     case TASK_RECONCILE:
-        return error_set(err, ERROR_PERMANENT, "unknown_mode", "this program's workers do not take mode reconcile");
+        break; /* no read of this kind: reconcile.c */
     }
     return error_set(err, ERROR_PERMANENT, "unknown_mode", "unknown mode %d", (int)run->message->task.mode);
 }

@@ -29,6 +29,7 @@ struct fetch {
     int64_t refused; /* rows that BigQuery refused; under the index's lock until the wait is over */
     char refused_reason[REFUSED_REASON_SIZE];
     enum row_choice choice;
+    bool from_export;
     int64_t fetch_id;
     struct record_encoder *encoder;     /* made when the request is sent: rows carry that time */
     struct bq_rows rows;                /* not yet with the appender */
@@ -77,12 +78,13 @@ static void row_refused(void *user, uint64_t tag, struct slice row, const char *
     pthread_mutex_unlock(&index->lock);
 }
 
-struct fetch *fetch_new(struct run *run, enum row_choice choice)
+struct fetch *fetch_new(struct run *run, enum row_choice choice, bool from_export)
 {
     struct fetch_index *index = run->env->fetches;
     struct fetch *fetch = xcalloc(1, sizeof *fetch);
     fetch->run = run;
     fetch->choice = choice;
+    fetch->from_export = from_export;
     fetch->fetch_id = stage_next_fetch(run);
     pthread_mutex_lock(&index->lock);
     fetch->tag = ++index->last_tag;
@@ -124,7 +126,7 @@ void fetch_sent(struct fetch *fetch, int64_t fetched_at_us)
     if (fetch->encoder)
         return;
     const struct row_context context = {fetch->run->message->task.tenant, fetch->run->run_id, fetch->fetch_id,
-                                        fetched_at_us};
+                                        fetched_at_us, fetch->from_export};
     fetch->encoder = record_encoder_new(fetch->run->entity, &context);
 }
 

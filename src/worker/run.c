@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "worker/reconcile.h"
 
 enum { DONE_ALREADY_MARGIN_S = 120 };
 
@@ -25,14 +26,15 @@ static bool begin(struct run *run, struct error *err)
 static bool read_watermark(struct run *run, struct error *err)
 {
     struct sync_state state = {0};
-    if (sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us))
+    if (sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us, run->token))
         return true;
     if (!warehouse_watermark(&run->env->services->warehouse, run->message->task.tenant, run->entity->name, &state,
                              run->cancel, err))
         return error_prefix(err, "reading the watermark");
     if (state.found) {
         run->from_us = state.last_sync_us;
-        sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->from_us);
+        memcpy(run->token, state.continue_from, sizeof run->token);
+        sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->from_us, run->token);
     } else {
         run->from_us = run->frame_to_us - run->env->settings->lookback_days * 86400 * INT64_C(1000000);
     }
@@ -47,7 +49,7 @@ static bool is_done_already(const struct run *run)
     int64_t frame_us = run->from_us + run->env->settings->overlap_s * 1000000;
     int64_t published_us = run->message->delivery->publish_time_us, cached_us;
     int64_t ahead_us = run->frame_to_us > run->started_us ? run->frame_to_us - run->started_us : 0;
-    if (!sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us))
+    if (!sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us, NULL))
         return false;
     return published_us > 0 && published_us + ahead_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
 }
@@ -61,6 +63,8 @@ static bool is_task_done(struct run *run, bool *ret, struct error *err)
         *ret = is_done_already(run);
         return true;
     }
+    if (run_reads_feed(run) && !read_watermark(run, err))
+        return false;
     const struct task_key task = {run->message->task_id, run->message->task.tenant, run->entity->name, run->log.mode};
     return warehouse_task_done(&run->env->services->warehouse, &task, ret, run->cancel, err);
 }
@@ -79,12 +83,36 @@ static void tell_mapping(const struct run *run)
     buf_release(&mapping);
 }
 
+/* A comparison brings no rows to merge: it has a run of its own for what it stages, and a row of its own for what it
+ * found. */
+static bool compare(struct run *run, struct error *err)
+{
+    const struct task *task = &run->message->task;
+    const struct reconcile_request request = {
+        .entity = run->entity,
+        .tenant = task->tenant,
+        .has_from = task->has_from,
+        .has_to = task->has_to,
+        .from_us = task->from_us,
+        .to_us = task->to_us,
+        .readers = run->env->readers,
+    };
+    struct reconcile_result result = {0};
+    bool ok = commit_begin(run, err) && reconcile(run->env->services, &request, &result, run->cancel, err);
+    if (ok)
+        run->requests = result.requests;
+    reconcile_result_release(&result);
+    return ok && commit_success(run, err);
+}
+
 static bool go(struct run *run, struct error *err)
 {
     if (!begin(run, err) || !is_task_done(run, &run->skipped, err))
         return false;
     if (run->skipped)
         return commit_skipped(run, err);
+    if (run->message->task.mode == TASK_RECONCILE)
+        return compare(run, err);
     tell_mapping(run);
     return commit_begin(run, err) && fetch_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
            commit_success(run, err);

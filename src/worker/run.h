@@ -11,7 +11,7 @@
 #include "base/uuid.h"
 #include "message.h"
 #include "record/encoder.h"
-#include "servicetitan/read.h"
+#include "servicetitan/export.h"
 
 enum { RUN_MAX_DRIFTS = 256, RUN_MAX_GROUP_DAYS = 4096 };
 
@@ -68,8 +68,10 @@ struct run {
     int64_t frame_to_us;  /* start by the server's clock */
     int64_t watermark_us; /* candidate: frame_to - overlap */
     int64_t from_us;      /* incremental: the watermark it reads from */
-    bool skipped;         /* done already: nothing was run */
-    int64_t requests;     /* its own, of all ranges */
+    char token
+        [PAGE_MAX_CONTINUE]; /* where the export feed goes on: at first for this run, then for the next; "" = not known */
+    bool skipped;            /* done already: nothing was run */
+    int64_t requests;        /* its own, of all ranges */
     struct stage stage;
     struct merge_outcome merged;
     int64_t staged_min_us, staged_max_us, staged_bytes;
@@ -80,8 +82,21 @@ struct run {
 bool run_task(const struct run_env *env, const struct message *message, struct cancel *cancel, int64_t *ret_records,
               char ret_run_id[UUID_TEXT_SIZE], struct error *err) MUST_CHECK;
 
+/* Does the run read the entity's export feed: as its feed, or for what only that shows? */
+static inline bool run_reads_feed(const struct run *run)
+{
+    enum task_mode mode = run->message->task.mode;
+    return (mode == TASK_INCREMENTAL || mode == TASK_FULL) &&
+           (run->entity->feed == FEED_EXPORT || run->entity->tombstone);
+}
+
 /* The steps, in order; each in the file of its name. */
-bool fetch_all(struct run *run, struct error *err) MUST_CHECK;      /* fetch.c: windows, several requests in flight */
+bool fetch_all(struct run *run, struct error *err) MUST_CHECK; /* fetch.c: windows, several requests in flight */
+/* Reads one range into the stage; whole: everything, the bounds of history found on the way. */
+enum row_choice { ROW_ALL, ROW_WITH_ID /* note the days of the others */, ROW_WITHOUT_ID, ROW_WITHOUT_MODIFIED };
+int64_t fetch_page_size(const struct run *run);
+bool fetch_range(struct run *run, struct st_window range, bool whole, enum row_choice choice,
+                 struct error *err) MUST_CHECK;
 bool stage_verify(struct run *run, struct error *err) MUST_CHECK;   /* stage.c: what is staged is what was read */
 bool merge_run(struct run *run, struct error *err) MUST_CHECK;      /* merge.c: announce, then the change chain */
 bool commit_begin(struct run *run, struct error *err) MUST_CHECK;   /* commit.c: run log "running" */
@@ -106,22 +121,23 @@ bool stage_compare(const struct run *run, const struct stage_check *check, struc
 struct event_staged_fetches *merge_fetch_ranges(const struct run *run, size_t *ret_count);
 
 /* row.c: one fetch's records on their way into the stage. */
-enum row_choice { ROW_ALL, ROW_WITH_ID /* note the days of the others */, ROW_WITHOUT_ID, ROW_WITHOUT_MODIFIED };
 struct fetch_index *fetch_index_new(void); /* outlives all rows that its fetches have added */
 void fetch_index_free(struct fetch_index *index);
 struct fetch;
-struct fetch *fetch_new(struct run *run, enum row_choice choice);
+struct fetch *fetch_new(struct run *run, enum row_choice choice, bool from_export);
 void fetch_free(struct fetch *fetch);
 void fetch_sent(struct fetch *fetch, int64_t fetched_at_us);
 bool fetch_record(struct fetch *fetch, struct slice record, struct st_record_times *ret, struct error *err) MUST_CHECK;
 /* Waits until the rows are safe, then accepts the fetch. */
 bool fetch_complete(struct fetch *fetch, struct error *err) MUST_CHECK;
 
-/* sync_cache.c: watermarks seen or set by this worker. A stale one is always safe. */
+/* sync_cache.c: watermarks, with the export feed's token, seen or set by this worker. A stale one is always safe. */
 struct sync_cache *sync_cache_new(size_t tenants, size_t entities);
 void sync_cache_free(struct sync_cache *cache);
-bool sync_cache_get(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t *ret_us);
-void sync_cache_put(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t us);
+bool sync_cache_get(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t *ret_us,
+                    char ret_token[PAGE_MAX_CONTINUE] /* may be NULL */);
+void sync_cache_put(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t us,
+                    const char *token);
 void sync_cache_each(struct sync_cache *cache,
                      void (*fn)(void *user, int64_t tenant, const struct entity *entity, int64_t us), void *user);
 

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "run.h"
@@ -6,6 +7,7 @@ struct cached {
     int64_t tenant;
     const struct entity *entity;
     int64_t us;
+    char token[PAGE_MAX_CONTINUE];
 };
 
 struct sync_cache {
@@ -39,12 +41,15 @@ static struct cached *find(struct sync_cache *cache, int64_t tenant, const struc
     return NULL;
 }
 
-bool sync_cache_get(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t *ret_us)
+bool sync_cache_get(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t *ret_us,
+                    char ret_token[PAGE_MAX_CONTINUE])
 {
     pthread_mutex_lock(&cache->lock);
     const struct cached *item = find(cache, tenant, entity);
     if (item)
         *ret_us = item->us;
+    if (item && ret_token)
+        memcpy(ret_token, item->token, sizeof item->token);
     pthread_mutex_unlock(&cache->lock);
     return item != NULL;
 }
@@ -58,15 +63,18 @@ void sync_cache_each(struct sync_cache *cache,
     pthread_mutex_unlock(&cache->lock);
 }
 
-void sync_cache_put(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t us)
+void sync_cache_put(struct sync_cache *cache, int64_t tenant, const struct entity *entity, int64_t us,
+                    const char *token)
 {
     pthread_mutex_lock(&cache->lock);
     struct cached *item = find(cache, tenant, entity);
     if (!item && cache->count < cache->cap) {
         item = &cache->items[cache->count++];
-        *item = (struct cached){tenant, entity, us};
+        *item = (struct cached){.tenant = tenant, .entity = entity, .us = INT64_MIN};
     }
-    if (item && us > item->us)
+    if (item && us > item->us) {
         item->us = us;
+        snprintf(item->token, sizeof item->token, "%s", token);
+    }
     pthread_mutex_unlock(&cache->lock);
 }

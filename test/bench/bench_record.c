@@ -181,7 +181,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    struct row_context context = {1, "00000000-0000-4000-8000-000000000000", 1, 0};
+    struct row_context context = {1, "00000000-0000-4000-8000-000000000000", 1, 0, false};
     struct state state = {.encoder = record_encoder_new(registry_find(registry, "jobs"), &context)};
     struct buf body = BUF_INIT;
     make_page(&body);

@@ -333,7 +333,7 @@ static void check_number_refusal(const char *reason, struct slice record)
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
-    static const struct row_context context = {1, "11111111-2222-4333-8444-555555555555", 1, 0};
+    static const struct row_context context = {1, "11111111-2222-4333-8444-555555555555", 1, 0, false};
     const struct registry *registry = project_registry();
     if (size < 2)
         return 0;

@@ -149,7 +149,7 @@ static inline void run_begin(struct run *run, struct worker *worker, const char 
 {
     *run = (struct run){.worker = worker, .entity = registry_find(registry, entity)};
     uuid_generate(run->id);
-    struct row_context context = {tenant_id, run->id, 1, fetched_us};
+    struct row_context context = {tenant_id, run->id, 1, fetched_us, false};
     run->encoder = record_encoder_new(run->entity, &context);
     run->appender = bq_writer_table(worker->writer, "st_stage_v2", &run->entity->stage);
 }

@@ -74,7 +74,7 @@ static void the_full_sync_day_may_be_never(void **state)
 static void other_modes_are_refused(void **state)
 {
     (void)state;
-    static const char *const modes[] = {"", "backfill", "reconcile", "Full", "fulll"};
+    static const char *const modes[] = {"", "backfill", "Reconcile", "Full", "fulll"};
     const struct settings s = settings_of("entity");
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         struct error err = ERROR_INIT;

@@ -46,7 +46,7 @@ struct fixture {
     struct record_encoder *encoder;
 };
 
-static const struct row_context context = {9, "11111111-2222-4333-8444-555555555555", 4, 1761040800000000};
+static const struct row_context context = {9, "11111111-2222-4333-8444-555555555555", 4, 1761040800000000, false};
 
 static void fixture_open(struct fixture *f, const char *more)
 {
@@ -412,12 +412,61 @@ static void rows_carry_their_bookkeeping(void **state)
     buf_printf(
         &found,
         " _tenant_id=9 _run_id=\"11111111-2222-4333-8444-555555555555\" _fetch_id=4 _row_number=2 _row_hash=\"%s\" "
-        "_fetched_at=2025-10-21T10:00:00.000000Z _deleted=false",
+        "_fetched_at=2025-10-21T10:00:00.000000Z",
         hash);
     assert_string_equal(tail, buf_cstr(&found));
     buf_release(&all);
     buf_release(&row);
     buf_release(&found);
+    fixture_close(&f);
+}
+
+/* The export feed alone tells; what it tells is no part of the record. */
+static void tombstones_are_the_export_feeds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *member;
+        const char *by_export; /* NULL: the column is NULL */
+        const char *drift;
+    } cases[] = {
+        {"\"active\":true", "false", ""},
+        {"\"active\": false", "true", ""},
+        {"\"active\":null", NULL, ""},
+        {"\"active\":\"false\"", NULL, "active:type*1 "},
+        {"\"n\":1", NULL, ""},
+        {"\"st\":{\"active\":false}", NULL, "st.active:unknown_field*1 "},
+    };
+    struct fixture f;
+    char hash[64], by_list[64];
+    struct row_context exported = context;
+    exported.from_export = true;
+    fixture_open(&f, "\"exportPath\":\"a/tenant/{tenant}/e\",\"tombstone\":\"active\",");
+    size_t deleted = column_index(f.entity->stage.columns, f.entity->stage.column_count, "_deleted");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct record_encoder *encoder = record_encoder_new(f.entity, &exported);
+        struct buf row = BUF_INIT, other = BUF_INIT, value = BUF_INIT, drift = BUF_INIT;
+        struct row_info info;
+        char record[128];
+        snprintf(record, sizeof record, "{\"id\":1,\"s\":\"\",%s}", cases[i].member);
+        assert_int_equal(encode_one(encoder, record, &row, &info), ROW_ENCODED);
+        bool told = column_view(&value, &f.entity->stage.columns[deleted], deleted + 1, buf_slice(&row));
+        assert_int_equal(told, cases[i].by_export != NULL);
+        if (told)
+            assert_string_equal(buf_cstr(&value), cases[i].by_export);
+        record_encoder_each_drift(encoder, show_drift, &drift);
+        assert_string_equal(buf_cstr(&drift), cases[i].drift);
+        assert_int_equal(encode_one(f.encoder, record, &other, &info), ROW_ENCODED);
+        assert_false(column_view(&value, &f.entity->stage.columns[deleted], deleted + 1, buf_slice(&other)));
+        text_column(f.entity, "_row_hash", buf_slice(&row), hash);
+        text_column(f.entity, "_row_hash", buf_slice(&other), by_list);
+        assert_string_equal(hash, by_list);
+        buf_release(&row);
+        buf_release(&other);
+        buf_release(&value);
+        buf_release(&drift);
+        record_encoder_free(encoder);
+    }
     fixture_close(&f);
 }
 
@@ -542,6 +591,7 @@ int main(void)
         cmocka_unit_test(refuses_what_is_no_record),
         cmocka_unit_test(the_hash_knows_the_content_only),
         cmocka_unit_test(rows_carry_their_bookkeeping),
+        cmocka_unit_test(tombstones_are_the_export_feeds),
         cmocka_unit_test(rows_without_id_get_one),
         cmocka_unit_test(large_and_deep_values),
         cmocka_unit_test(looks_without_encoding),

@@ -122,6 +122,15 @@ static void a_wrong_registry_is_refused_with_the_place(void **state)
          "r.json: entities.x.clusterFields: must have 1 to 4 members, not 5"},
         {ENTITY(HEAD TABLE LAYOUT "\"feedOnly\":[\"n\"],\"columns\":[" ID "," TIMES "," N "]"),
          "r.json: entities.x.feedOnly: 'n' is the source of the column 'n'"},
+        {ENTITY(HEAD TABLE LAYOUT "\"feed\":\"both\",\"columns\":[" ID "," TIMES "," N "]"),
+         "r.json: entities.x.feed: 'both' must be 'list' or 'export'"},
+        {ENTITY(HEAD TABLE LAYOUT "\"feed\":\"export\",\"columns\":[" ID "," TIMES "," N "]"),
+         "r.json: entities.x.feed: there is no exportPath to read"},
+        {ENTITY(HEAD TABLE LAYOUT "\"tombstone\":\"active\",\"columns\":[" ID "," TIMES "," N "]"),
+         "r.json: entities.x.tombstone: 'active' must be among the members of feedOnly"},
+        {ENTITY(HEAD TABLE LAYOUT "\"feedOnly\":[\"active\"],\"tombstone\":\"active\",\"columns\":[" ID "," TIMES "," N
+                                  "]"),
+         "r.json: entities.x.tombstone: there is no exportPath to read"},
         {"{\"entities\":{\"x\":{" HEAD "\"targetTable\":\"stage_x\"," LAYOUT "\"columns\":[" ID "," TIMES "," N "]}}}",
          "r.json: entities.x.stageTable: 'stage_x' is the target table too"},
         {"{\"entities\":{\"x\":{" HEAD TABLE LAYOUT "\"columns\":[" ID "," TIMES "," N "]},\"y\":{" HEAD TABLE LAYOUT

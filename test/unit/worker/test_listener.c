@@ -147,7 +147,7 @@ static void gauges_show_the_look_of_the_moment(void **state)
     struct buf body = BUF_INIT;
     seen.lanes[TASK_LANE_LIVE].queued = 5;
     seen.lanes[TASK_LANE_BACKFILL].stats = (struct pubsub_stats){.reopened = 2, .extensions = 40, .lost_leases = 1};
-    sync_cache_put(f->env.watermarks, 7, &entity, 1761040800123000);
+    sync_cache_put(f->env.watermarks, 7, &entity, 1761040800123000, "");
     assert_int_equal(get(f, "/metrics", &body), 200);
     static const char *const expected[] = {
         "\nst_ingestor_queue_messages{lane=\"live\"} 5\n",

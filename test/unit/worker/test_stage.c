@@ -208,17 +208,19 @@ static void watermarks_only_go_forward(void **state)
     struct sync_cache *cache = sync_cache_new(2, 1);
     static struct entity other = {.name = "jobs"};
     int64_t us = 0;
+    char token[PAGE_MAX_CONTINUE];
     (void)state;
-    assert_false(sync_cache_get(cache, 1, &entity, &us));
-    sync_cache_put(cache, 1, &entity, 100);
-    sync_cache_put(cache, 1, &entity, 90);
-    assert_true(sync_cache_get(cache, 1, &entity, &us));
+    assert_false(sync_cache_get(cache, 1, &entity, &us, token));
+    sync_cache_put(cache, 1, &entity, 100, "newer");
+    sync_cache_put(cache, 1, &entity, 90, "older");
+    assert_true(sync_cache_get(cache, 1, &entity, &us, token));
     assert_int_equal(us, 100);
-    assert_false(sync_cache_get(cache, 2, &entity, &us));
-    sync_cache_put(cache, 2, &entity, 5);
-    sync_cache_put(cache, 1, &other, 6); /* no room: not kept, and not confused */
-    assert_false(sync_cache_get(cache, 1, &other, &us));
-    assert_true(sync_cache_get(cache, 2, &entity, &us));
+    assert_string_equal(token, "newer"); /* the feed's place belongs to its watermark */
+    assert_false(sync_cache_get(cache, 2, &entity, &us, NULL));
+    sync_cache_put(cache, 2, &entity, 5, "");
+    sync_cache_put(cache, 1, &other, 6, ""); /* no room: not kept, and not confused */
+    assert_false(sync_cache_get(cache, 1, &other, &us, NULL));
+    assert_true(sync_cache_get(cache, 2, &entity, &us, NULL));
     assert_int_equal(us, 5);
     sync_cache_free(cache);
 }

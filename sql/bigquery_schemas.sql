@@ -176,14 +176,17 @@ CREATE TABLE IF NOT EXISTS `st_logs_v2.reconciliation` (
   `run_id` STRING NOT NULL OPTIONS(description='The reconciling run'),
   `entity_type` STRING NOT NULL OPTIONS(description='Entity'),
   `tenant_id` INT64 NOT NULL OPTIONS(description='ServiceTitan tenant'),
-  `window_from` TIMESTAMP OPTIONS(description='From'),
-  `window_to` TIMESTAMP OPTIONS(description='To, exclusive'),
+  `window_from` TIMESTAMP OPTIONS(description='Records created from then on; NULL: from the beginning'),
+  `window_to` TIMESTAMP OPTIONS(description='Up to then, exclusive'),
   `source_count` INT64 OPTIONS(description='Records at the source'),
   `warehouse_count` INT64 OPTIONS(description='Live rows in the warehouse'),
   `missing_count` INT64 OPTIONS(description='At the source only'),
   `surplus_count` INT64 OPTIONS(description='In the warehouse only'),
-  `different_count` INT64 OPTIONS(description='In both, with other content'),
-  `state` STRING OPTIONS(description='equal, different or repaired'),
+  `stale_count` INT64 OPTIONS(description='In both, the source\'s version is another one'),
+  `different_count` INT64 OPTIONS(description='In both, the same version with other values; the deep form looks for these'),
+  `form` STRING OPTIONS(description='quick or deep'),
+  `state` STRING OPTIONS(description='equal or different'),
+  `requests` INT64 OPTIONS(description='API requests made'),
   `checked_at` TIMESTAMP OPTIONS(description='When')
 )
 PARTITION BY DATE(`event_time`)

@@ -6,20 +6,9 @@
 #include "operate/table.h"
 
 const struct command *const commands[] = {
-    &command_worker,
-    &command_serve,
-    &command_dispatch,
-    &command_backfill,
-    &command_reconcile,
-    &command_init,
-    &command_status,
-    &command_runs,
-    &command_last_sync,
-    &command_query,
-    &command_dlq,
-    &command_schema,
-    &command_config,
-    NULL,
+    &command_worker, &command_serve, &command_dispatch,  &command_backfill, &command_reconcile, &command_init,
+    &command_status, &command_runs,  &command_last_sync, &command_query,    &command_dlq,       &command_schema,
+    &command_config, NULL,
 };
 
 bool invocation_is_switch(const struct invocation *in, const char *name)

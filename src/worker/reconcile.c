@@ -395,11 +395,10 @@ static bool record(struct comparison *c, struct error *err)
         .checked_us = clock_wall_us(),
     };
     log_at(reconcile_is_equal(result) ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, &c->run.log,
-           LOG_MSG("Source and warehouse compared"), LOG_STR("state", event.state),
-             LOG_STR("form", event.form), LOG_INT("sourceCount", event.source_count),
-             LOG_INT("warehouseCount", event.warehouse_count), LOG_INT("missing", event.missing),
-             LOG_INT("extra", event.extra), LOG_INT("stale", event.stale), LOG_INT("value", event.value),
-             LOG_INT("requests", event.requests));
+           LOG_MSG("Source and warehouse compared"), LOG_STR("state", event.state), LOG_STR("form", event.form),
+           LOG_INT("sourceCount", event.source_count), LOG_INT("warehouseCount", event.warehouse_count),
+           LOG_INT("missing", event.missing), LOG_INT("extra", event.extra), LOG_INT("stale", event.stale),
+           LOG_INT("value", event.value), LOG_INT("requests", event.requests));
     return events_reconciliation(c->services->events, &event, c->cancel, err) ||
            error_prefix(err, "writing the comparison's row");
 }

@@ -33,12 +33,24 @@ static struct registry *load_text(const char *text, struct error *err)
     return registry_load("r.json", err);
 }
 
+struct refusal {
+    const char *text, *message;
+};
+
+static void assert_refused(const struct refusal *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct error err = ERROR_INIT;
+        assert_null(load_text(cases[i].text, &err));
+        assert_string_equal(err.message, cases[i].message);
+        assert_int_equal(err.class, ERROR_PERMANENT);
+    }
+}
+
 static void a_wrong_registry_is_refused_with_the_place(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text, *message;
-    } cases[] = {
+    static const struct refusal cases[] = {
         {"[]", "r.json: must be an object"},
         {"", "r.json is empty"},
         {"{\n\"entities\":{\"x\":{},\n\"x\":{}}}", "r.json: line 2: the member stands there twice"},
@@ -122,6 +134,19 @@ static void a_wrong_registry_is_refused_with_the_place(void **state)
          "r.json: entities.x.clusterFields: must have 1 to 4 members, not 5"},
         {ENTITY(HEAD TABLE LAYOUT "\"feedOnly\":[\"n\"],\"columns\":[" ID "," TIMES "," N "]"),
          "r.json: entities.x.feedOnly: 'n' is the source of the column 'n'"},
+        {"{\"entities\":{\"x\":{" HEAD "\"targetTable\":\"stage_x\"," LAYOUT "\"columns\":[" ID "," TIMES "," N "]}}}",
+         "r.json: entities.x.stageTable: 'stage_x' is the target table too"},
+        {"{\"entities\":{\"x\":{" HEAD TABLE LAYOUT "\"columns\":[" ID "," TIMES "," N "]},\"y\":{" HEAD TABLE LAYOUT
+         "\"columns\":[" ID "," TIMES "," N "]}}}",
+         "r.json: entities.y.targetTable: 'raw_x' is the table of 'x'"},
+    };
+    assert_refused(cases, sizeof cases / sizeof cases[0]);
+}
+
+static void a_feed_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    static const struct refusal cases[] = {
         {ENTITY(HEAD TABLE LAYOUT "\"feed\":\"both\",\"columns\":[" ID "," TIMES "," N "]"),
          "r.json: entities.x.feed: 'both' must be 'list' or 'export'"},
         {ENTITY(HEAD TABLE LAYOUT "\"feed\":\"export\",\"columns\":[" ID "," TIMES "," N "]"),
@@ -131,18 +156,8 @@ static void a_wrong_registry_is_refused_with_the_place(void **state)
         {ENTITY(HEAD TABLE LAYOUT "\"feedOnly\":[\"active\"],\"tombstone\":\"active\",\"columns\":[" ID "," TIMES "," N
                                   "]"),
          "r.json: entities.x.tombstone: there is no exportPath to read"},
-        {"{\"entities\":{\"x\":{" HEAD "\"targetTable\":\"stage_x\"," LAYOUT "\"columns\":[" ID "," TIMES "," N "]}}}",
-         "r.json: entities.x.stageTable: 'stage_x' is the target table too"},
-        {"{\"entities\":{\"x\":{" HEAD TABLE LAYOUT "\"columns\":[" ID "," TIMES "," N "]},\"y\":{" HEAD TABLE LAYOUT
-         "\"columns\":[" ID "," TIMES "," N "]}}}",
-         "r.json: entities.y.targetTable: 'raw_x' is the table of 'x'"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct error err = ERROR_INIT;
-        assert_null(load_text(cases[i].text, &err));
-        assert_string_equal(err.message, cases[i].message);
-        assert_int_equal(err.class, ERROR_PERMANENT);
-    }
+    assert_refused(cases, sizeof cases / sizeof cases[0]);
 }
 
 static struct registry *load_project(void)
@@ -335,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wrong_registry_is_refused_with_the_place),
+        cmocka_unit_test(a_feed_that_is_not_there_is_refused),
         cmocka_unit_test(the_eight_entities),
         cmocka_unit_test(both_tables_end_with_their_bookkeeping),
         cmocka_unit_test(columns_of_the_brief_have_their_sources),

@@ -58,7 +58,7 @@ static bool serve(void *user, const struct tiny_request *request)
         s->refuse_tokens--;
         ok = tiny_reply(request->fd, 400, "", SLICE_LIT("{\"title\":\"bad\",\"status\":400}"));
     } else {
-        put_batch(s, token ? atoi(token + 8) : 0, &body);
+        put_batch(s, token ? (int)strtol(token + 8, NULL, 10) : 0, &body);
         if (s->cut > 0) {
             s->cut--;
             ok = fake_cut(NULL, request->fd, &body, body.len * 2 / 3);

@@ -92,8 +92,8 @@ static void put_read(struct buf *out, const char *name, const char *axis)
 {
     buf_printf(out,
                "%s AS (\n  SELECT TIMESTAMP_MICROS(f) AS range_from, TIMESTAMP_MICROS(u) AS range_to\n"
-               "  FROM UNNEST(@%s_read_from) AS f WITH OFFSET AS i\n"
-               "  JOIN UNNEST(@%s_read_to) AS u WITH OFFSET AS j ON i = j\n)",
+               "  FROM UNNEST(CAST(@%s_read_from AS ARRAY<INT64>)) AS f WITH OFFSET AS i\n"
+               "  JOIN UNNEST(CAST(@%s_read_to AS ARRAY<INT64>)) AS u WITH OFFSET AS j ON i = j\n)",
                name, axis, axis);
 }
 

@@ -235,15 +235,15 @@ static void datasets_that_exist_are_left_alone(void **state)
     struct error err = ERROR_INIT;
     bool created = true;
     answer(s, 200, "{\"kind\":\"bigquery#dataset\"}");
-    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, &err));
+    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, NULL, &err));
     assert_false(created);
     answer(s, 404, "{}");
     answer(s, 409, "{}");
-    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, &err));
+    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, NULL, &err));
     assert_false(created);
     answer(s, 404, "{}");
     answer(s, 200, "{}");
-    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, &err));
+    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, NULL, &err));
     assert_true(created);
     assert_non_null(strstr(s->bodies[4], "\"location\":\"EU\""));
 }

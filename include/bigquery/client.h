@@ -113,7 +113,7 @@ bool bq_job_wait(struct bq_client *client, const char *job_id, int64_t timeout_m
                  struct cancel *cancel, struct error *err) MUST_CHECK;
 bool bq_job_rows(struct bq_client *client, const char *job_id, struct bq_result *ret, struct cancel *cancel,
                  struct error *err) MUST_CHECK;
-bool bq_job_cancel(struct bq_client *client, const char *job_id, struct error *err) MUST_CHECK;
+bool bq_job_cancel(struct bq_client *client, const char *job_id, struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* *ret_created false: it was there. */
 bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char *description, bool *ret_created,

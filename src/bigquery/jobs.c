@@ -281,7 +281,7 @@ bool bq_job_wait(struct bq_client *client, const char *job_id, int64_t timeout_m
     }
 }
 
-bool bq_job_cancel(struct bq_client *client, const char *job_id, struct error *err)
+bool bq_job_cancel(struct bq_client *client, const char *job_id, struct cancel *cancel, struct error *err)
 {
     struct buf path = BUF_INIT;
     char *what = xasprintf("cancel job '%s'", job_id);
@@ -289,7 +289,7 @@ bool bq_job_cancel(struct bq_client *client, const char *job_id, struct error *e
     int status = 0;
     bq_job_path(&path, client, "/jobs/", job_id, "/cancel");
     bool ok =
-        bq_rest(client, &(struct bq_call){"POST", path.ptr, SLICE_LIT(""), what, 0, 0}, NULL, &status, &answer, err);
+        bq_rest(client, &(struct bq_call){"POST", path.ptr, SLICE_LIT(""), what, 0, 0}, cancel, &status, &answer, err);
     json_object_put(answer);
     free(what);
     buf_release(&path);

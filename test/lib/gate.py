@@ -26,6 +26,7 @@ class Gate:
         self.mode = "open"
         self.tries = collections.Counter()  # connections (refuse: unknown) by mode
         self.pairs = set()
+        self.swallowed = 0  # bytes of clients that went nowhere
         self.server = None
         self.holder = new_socket(0)  # keeps the port while nobody listens
         self.port = self.holder.getsockname()[1]
@@ -86,6 +87,7 @@ class Pair:
             while piece := await reader.read(PIECE):
                 self.dead = self.dead or self.gate.mode == "silent"
                 if self.dead:
+                    self.gate.swallowed += 0 if is_answer else len(piece)
                     continue
                 if is_answer and self.left is not None:
                     piece, self.left = piece[:self.left], self.left - len(piece)

@@ -2,6 +2,11 @@
  * once, in whatever order, and nobody waits for ever. */
 #include "fake_write.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 
 static const struct column columns[] = {{.name = "text", .type = COLUMN_STRING}};
@@ -148,8 +153,8 @@ static void rows_of_many_threads_survive_a_storm(void **state)
 
 /* ---- A service that reads no more -------------------------------------------------------------------------------- */
 
-/* More than flow control lets pass: the send itself waits, and nothing but the patience ends it. */
-static void a_send_that_waits_for_a_silent_service_is_given_up(void **state)
+/* More than flow control lets pass. */
+static void a_service_that_reads_no_more_is_left_for_a_new_connection(void **state)
 {
     struct fixture *f = *state;
     char *giant = xmalloc(GIANT_BYTES + 1);
@@ -186,13 +191,39 @@ static void a_writer_goes_away_while_its_send_waits(void **state)
     free(giant);
 }
 
+/* Somebody takes the connection and never says a word: the send itself waits, far longer than the patience. */
+static void a_send_that_waits_for_a_connection_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(listener, 16), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    char target[32];
+    struct error err = ERROR_INIT;
+    snprintf(target, sizeof target, "127.0.0.1:%d", ntohs(at.sin_port));
+    bq_writer_free(f->writer);
+    f->writer = bq_writer_new(
+        &(struct bq_writer_options){.project = "p", .target = target, .creds = f->creds, .patience_ms = 1000}, &err);
+    assert_non_null(f->writer);
+    f->appender = bq_writer_table(f->writer, "d", &table);
+    uint64_t ticket = add(f, SLICE_LIT("x"));
+    assert_false(bq_appender_wait(f->appender, ticket, NULL, &err));
+    assert_int_equal(err.class, ERROR_RETRY);
+    assert_string_equal(err.code, "append_silent");
+    close(listener);
+}
+
 int main(void)
 {
     setenv("ST_CLOCK_SCALE", "100", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_break_is_survived, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rows_of_many_threads_survive_a_storm, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_send_that_waits_for_a_silent_service_is_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_service_that_reads_no_more_is_left_for_a_new_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_send_that_waits_for_a_connection_is_given_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_goes_away_while_its_send_waits, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,6 +135,43 @@ class Breaker(unittest.TestCase):
         self.stack.check("--sample", 0)
 
 
+class Start(unittest.TestCase):
+    """A worker that comes up while BigQuery fails."""
+    SCALE = 60
+
+    def setUp(self):
+        self.stack = stack = Stack()
+        self.addCleanup(stack.stop)
+        stack.env.update(ST_CLOCK_SCALE=str(self.SCALE), ST_CLOCK_BASE=str(int(time.time())), WORKER_PORT=str(free_port()))
+        stack.start_local("--jobs", JOBS, "--seed", 15)
+        stack.ingestor("init")
+
+    def start_in_weather(self, **rule):
+        self.stack.fault("bigquery.*", "status", count=REFUSED, **rule)
+        return self.stack.start("worker", "st-ingestor", "worker")
+
+    def test_weather_is_waited_for(self):
+        worker = self.start_in_weather(status=503)
+        wait_until("the worker's word", lambda: len(lines_of(worker, "The warehouse does not answer")) >= 2)
+        self.assertEqual([self.stack.get(worker, path)[0] for path in ("/health", "/ready")], [200, 503])
+        self.assertEqual(lines_of(worker, "Worker started"), [])
+        self.stack.clear_faults()
+        wait_until("readiness", lambda: self.stack.get(worker, "/ready")[0] == 200)
+        worker.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
+
+    def test_a_signal_ends_the_waiting(self):
+        worker = self.start_in_weather(status=503)
+        wait_until("the worker's word", lambda: lines_of(worker, "The warehouse does not answer"))
+        worker.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
+
+    def test_what_does_not_pass_by_itself_ends_the_worker(self):
+        worker = self.start_in_weather(status=403, reason="accessDenied")
+        self.assertEqual(worker.wait(SOON_S), 1, tail(worker))
+        self.assertEqual(lines_of(worker, "The warehouse does not answer"), [])
+
+
 class Shutdown(unittest.TestCase):
     """SIGTERM while a service is silent, on the real clock."""
 

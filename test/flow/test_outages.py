@@ -21,7 +21,7 @@ ENTITIES = ("campaigns", "customers", "jobs")
 JOBS = 60
 SOON_S = 120
 SIDE_BY_SIDE = 5
-ATTEMPTS_OF_AN_HOUR = 12  # backoffs of 10, 20, 40 ... 600 s
+ATTEMPTS_OF_AN_HOUR = 13  # twelve by backoffs of 10, 20, 40 ... 600 s, and one while a breaker is still open
 LAST_ATTEMPT = 29         # an hour of this clock is short for a busy machine, which may lose leases besides
 REFUSED = 1000000
 

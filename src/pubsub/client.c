@@ -12,7 +12,7 @@
 #include "net/backoff.h"
 #include "pubsub_internal.h"
 
-enum { CALL_LEAST_REAL_MS = 5000 };
+enum { CALL_LEAST_REAL_MS = 15000 };
 #define PUBSUB_TARGET "pubsub.googleapis.com:443"
 static const struct backoff_policy retry_policy = {100, 60000, 25, INT_MAX};
 

@@ -187,6 +187,9 @@ test-wire: $(B)/st-local $(WIRE_BIN)
 	@test/run_wire.sh $(B) $(WIRE_BIN)
 test-flow: programs
 	@test/flow/run.py $(B)
+.PHONY: outages
+outages: programs ## an hour (on a fast clock) without each service, in each way, and without each pair; minutes
+	@OUTAGES=all test/flow/run.py $(B) test_outages
 test-terraform: $(B)/st-ingestor ## terraform/ against the provider's schema and against what init makes
 	@test/run_terraform.sh $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents

@@ -23,5 +23,8 @@ bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadl
 
 /* Real milliseconds that correspond to a duration of this clock, rounded up; for poll(), curl, gRPC. */
 int64_t clock_real_ms(int64_t duration_ms);
+/* The same for waits on a network, which is as slow on a fast clock as on a slow one: a fast clock makes them shorter than
+ * duration_ms, but not shorter than least_real_ms. */
+int64_t clock_network_ms(int64_t duration_ms, int64_t least_real_ms);
 
 #endif

@@ -43,6 +43,7 @@ enum metric_unit { METRIC_ONE, METRIC_MILLI, METRIC_MICRO };
     X(ST_LIMITER_WAIT, COUNTER, MILLI, "st_ingestor_servicetitan_limiter_wait_seconds_total", "tenant", "Time that requests waited for the rate limiter.") \
     X(ST_RATE, GAUGE, MILLI, "st_ingestor_servicetitan_rate_limit_requests_per_second", "tenant", "The limiter's present rate: the configured one, or less after 429s.") \
     X(ST_BREAKER, GAUGE, ONE, "st_ingestor_servicetitan_breaker_state", "tenant", "Circuit breaker: 0 closed, 1 half open, 2 open.") \
+    X(ST_BREAKER_CHANGES, COUNTER, ONE, "st_ingestor_servicetitan_breaker_transitions_total", "tenant,endpoint,state", "Changes of a circuit breaker's state: open, half_open, closed. Endpoint: list or token.") \
     /* BigQuery and Pub/Sub calls */ \
     X(BQ_JOBS, COUNTER, ONE, "st_ingestor_bigquery_jobs_total", "step,result", "Query jobs asked for: inserted, exists (another worker was first), failed.") \
     X(BQ_BYTES_BILLED, COUNTER, ONE, "st_ingestor_bigquery_billed_bytes_total", "step", "Bytes billed for query jobs that this process inserted and saw end.") \

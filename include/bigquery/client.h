@@ -113,11 +113,11 @@ bool bq_job_wait(struct bq_client *client, const char *job_id, int64_t timeout_m
                  struct cancel *cancel, struct error *err) MUST_CHECK;
 bool bq_job_rows(struct bq_client *client, const char *job_id, struct bq_result *ret, struct cancel *cancel,
                  struct error *err) MUST_CHECK;
-bool bq_job_cancel(struct bq_client *client, const char *job_id, struct error *err) MUST_CHECK;
+bool bq_job_cancel(struct bq_client *client, const char *job_id, struct cancel *cancel, struct error *err) MUST_CHECK;
 
 /* *ret_created false: it was there. */
 bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char *description, bool *ret_created,
-                       struct error *err) MUST_CHECK;
+                       struct cancel *cancel, struct error *err) MUST_CHECK;
 /* The table resource (owned), or NULL in *ret with success when there is none. */
 bool bq_table_get(struct bq_client *client, const char *dataset, const char *table, struct json_object **ret,
                   struct cancel *cancel, struct error *err) MUST_CHECK;

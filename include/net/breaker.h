@@ -12,6 +12,9 @@ struct breaker;
 
 struct breaker *breaker_new(int threshold, int64_t reset_ms); /* 5, 60000 */
 void breaker_free(struct breaker *breaker);
+/* fn is told each change of the state once, in order, `failures` in a row behind it; before the first call, and it must not call back. A
+ * probe that was abandoned and made again is no change. */
+void breaker_watch(struct breaker *breaker, void (*fn)(void *user, enum breaker_state state, int failures), void *user);
 /* True: go on (in HALF_OPEN: the caller is the one probe). False: err (RETRY, code "breaker_open", wait_ms until the next probe). */
 bool breaker_enter(struct breaker *breaker, struct error *err) MUST_CHECK;
 /* What became of the call that breaker_enter let pass. Only failures of transport and 5xx count; 4xx and 429 are `ok`. */

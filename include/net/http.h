@@ -31,9 +31,9 @@ struct http_request {
     size_t header_count;
     struct slice body;          /* sent as is; with SLICE_NULL none */
     int64_t connect_timeout_ms; /* 0 = 10 s; real time */
-    int64_t timeout_ms;         /* whole request, 0 = 120 s; real time */
-    size_t max_body_bytes;      /* error "http_too_large" beyond; 0 = 16 MiB; a streamed body: 0 = unbounded */
-    http_body_fn *on_body;      /* NULL: collected into response.body */
+    int64_t timeout_ms;    /* whole request, 0 = 120 s; on a fast clock as much less, but at least 5 s of real time */
+    size_t max_body_bytes; /* error "http_too_large" beyond; 0 = 16 MiB; a streamed body: 0 = unbounded */
+    http_body_fn *on_body; /* NULL: collected into response.body */
     void *user;
     struct cancel *cancel; /* may be NULL; ends the transfer */
     bool allow_link_local; /* plaintext to metadata.google.internal and 169.254.0.0/16 too: the metadata server only */
@@ -71,10 +71,12 @@ void http_global_release(void);
 /* Bounded set of clients that threads borrow. */
 struct http_pool;
 struct http_pool *http_pool_new(size_t max_clients);
-void http_pool_free(struct http_pool *pool);                /* all clients must be back */
-struct http_client *http_pool_take(struct http_pool *pool); /* waits while all are out; never NULL */
+void http_pool_free(struct http_pool *pool); /* all clients must be back */
+/* Waits while all are out; NULL, with the error, when cancelled before (cancel may be NULL). */
+struct http_client *http_pool_take(struct http_pool *pool, struct cancel *cancel, struct error *err) MUST_CHECK;
 /* The same for work that may wait: everybody else goes first, and the last client of several is theirs. */
-struct http_client *http_pool_take_background(struct http_pool *pool);
+struct http_client *http_pool_take_background(struct http_pool *pool, struct cancel *cancel,
+                                              struct error *err) MUST_CHECK;
 void http_pool_give(struct http_pool *pool, struct http_client *client);
 
 #endif

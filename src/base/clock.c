@@ -72,6 +72,13 @@ int64_t clock_real_ms(int64_t duration_ms)
     return (int64_t)ceil((double)duration_ms / state.scale);
 }
 
+int64_t clock_network_ms(int64_t duration_ms, int64_t least_real_ms)
+{
+    int64_t least_ms = duration_ms < least_real_ms ? duration_ms : least_real_ms;
+    int64_t real_ms = clock_real_ms(duration_ms);
+    return real_ms > least_ms ? real_ms : least_ms;
+}
+
 void clock_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attr;

@@ -80,6 +80,13 @@ static void set_broken(struct bq_appender *a, const struct error *err, int stora
     pthread_cond_signal(&a->work);
 }
 
+/* The network is as slow on a fast clock as on a slow one. */
+static int64_t answer_patience_ms(void)
+{
+    int64_t floor_ms = (int64_t)(ANSWER_PATIENCE_LEAST_REAL_MS * clock_scale());
+    return ANSWER_PATIENCE_MS > floor_ms ? ANSWER_PATIENCE_MS : floor_ms;
+}
+
 /* Tells the owner of a refused row, without the mutex. */
 static void tell_refused(struct bq_appender *a, struct batch *batch, size_t index, const char *message)
 {
@@ -155,6 +162,15 @@ static void count_answer(const struct bq_appender *a, const struct batch *batch,
     metrics_add_all(updates, stored ? 3 : 1);
 }
 
+/* An answer may overtake the return of the send, not its end: when the send stays, the answer was none to it. */
+static bool await_send(struct bq_appender *a, const struct batch *batch)
+{
+    int64_t until_ms = clock_mono_ms() + answer_patience_ms();
+    while (batch->in_send && clock_mono_ms() < until_ms)
+        clock_cond_wait(&a->sent, &a->mutex, until_ms);
+    return !batch->in_send;
+}
+
 /* With the mutex held. */
 static void handle_response(struct bq_appender *a, const response_t *response)
 {
@@ -163,8 +179,11 @@ static void handle_response(struct bq_appender *a, const response_t *response)
         protocol_error(a, "an answer came for no request");
         return;
     }
-    while (batch->in_send) /* the answer overtook the return of the send */
-        pthread_cond_wait(&a->sent, &a->mutex);
+    if (!await_send(a, batch)) {
+        batch->state = BATCH_READY;
+        protocol_error(a, "an answer came before its request");
+        return;
+    }
     bool refused = response->n_row_errors > 0 && refuse_rows(a, batch, response);
     bool failed = !refused &&
                   response->response_case == GOOGLE__CLOUD__BIGQUERY__STORAGE__V1__APPEND_ROWS_RESPONSE__RESPONSE_ERROR;
@@ -203,13 +222,6 @@ static bool take_answer(struct bq_appender *a, const struct buf *message)
     return !over;
 }
 
-/* The network is as slow on a fast clock as on a slow one. */
-static int64_t answer_patience_ms(void)
-{
-    int64_t floor_ms = (int64_t)(ANSWER_PATIENCE_LEAST_REAL_MS * clock_scale());
-    return ANSWER_PATIENCE_MS > floor_ms ? ANSWER_PATIENCE_MS : floor_ms;
-}
-
 /* A connection may be silent for as long as it likes, unless an answer is due. */
 static bool is_silent(struct bq_appender *a, struct error *err)
 {
@@ -237,6 +249,7 @@ static void *receiver_main(void *user)
     pthread_mutex_lock(&a->mutex);
     set_broken(a, &err, append_storage_code(buf_slice(&details)));
     pthread_mutex_unlock(&a->mutex);
+    grpc_stream_cancel(a->receiver_stream); /* a send may wait for flow control, for ever at a silent service */
     buf_release(&message);
     buf_release(&details);
     return NULL;
@@ -244,23 +257,33 @@ static void *receiver_main(void *user)
 
 /* ---- Sender. All with the mutex held, which they leave while they block. ----------------------------------------- */
 
-/* True when the connection stands. Otherwise the failure has been noted as that of a broken one. */
-static bool connect_stream(struct bq_appender *a)
+/* The open itself cannot be cancelled, so a token that must be fetched first is fetched here. */
+static bool warm_token(const struct bq_writer *writer, struct error *err)
+{
+    struct secret *token = NULL;
+    if (!google_credentials_token(writer->creds, writer->stop, &token, err))
+        return false;
+    secret_unref(token);
+    return true;
+}
+
+/* Afterwards the connection stands, or the failure has been noted as that of a broken one. */
+static void connect_stream(struct bq_appender *a)
 {
     struct error err = ERROR_INIT;
     pthread_mutex_unlock(&a->mutex);
-    struct grpc_stream *stream = grpc_stream_open(a->writer->link, append_method, a->routing, &err);
+    struct grpc_stream *stream =
+        warm_token(a->writer, &err) ? grpc_stream_open(a->writer->link, append_method, a->routing, &err) : NULL;
     pthread_mutex_lock(&a->mutex);
     if (!stream) {
         set_broken(a, &err, 0);
         a->end_action = error_may_retry(&err) ? APPEND_RETRY : APPEND_FAIL;
-        return false;
+        return;
     }
     a->stream = a->receiver_stream = stream;
     a->first_request = true;
     if (pthread_create(&a->receiver, NULL, receiver_main, a) != 0)
         BUG("cannot start a thread");
-    return true;
 }
 
 static void disconnect(struct bq_appender *a)
@@ -369,7 +392,9 @@ void *appender_sender_main(void *user)
             pthread_cond_wait(&a->work, &a->mutex);
         else if (clock_mono_ms() < a->not_before_ms)
             clock_cond_wait(&a->work, &a->mutex, a->not_before_ms);
-        else if (a->stream || connect_stream(a))
+        else if (!a->stream)
+            connect_stream(a); /* and look again: what has happened meanwhile? */
+        else
             send_batch(a, batch);
     }
     disconnect(a);

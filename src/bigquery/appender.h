@@ -18,6 +18,8 @@ struct bq_writer {
     char *project;
     int64_t patience_ms;
     struct grpc_link *link;
+    struct google_credentials *creds; /* borrowed */
+    struct cancel *stop;              /* the writer goes away: nobody waits for a token any more */
     pthread_mutex_t mutex;
     struct bq_appender *appenders; /* under mutex; only grows */
 };

@@ -33,7 +33,7 @@ static bool wait_or_stop(struct warehouse *w, const char *job_id, struct bq_job 
     struct error problem = ERROR_INIT;
     bool ok = bq_job_wait(w->client, job_id, w->client->job_timeout_ms + WAIT_SLACK_MS, ret, cancel, &problem);
     if (!ok && strcmp(problem.code, "job_wait") == 0)
-        ok = bq_job_cancel(w->client, job_id, &problem) &&
+        ok = bq_job_cancel(w->client, job_id, cancel, &problem) &&
              bq_job_wait(w->client, job_id, CANCEL_WAIT_MS, ret, cancel, &problem);
     if (!ok && err)
         *err = problem;

@@ -17,7 +17,6 @@
 enum {
     REST_MAX_CONNECTIONS = 16,
     REST_MAX_BODY_BYTES = 48 * 1024 * 1024,
-    REST_TIMEOUT_MS = 120000,
     REST_MAX_WAIT_MS = 60000,
     JOB_TIMEOUT_MS = 30 * 60 * 1000,
 };
@@ -107,7 +106,7 @@ static bool exchange(struct bq_client *client, const struct bq_call *call, struc
                                    .url = url.ptr,
                                    .body = call->body,
                                    .cancel = cancel,
-                                   .timeout_ms = REST_TIMEOUT_MS,
+                                   .timeout_ms = call->timeout_ms > 0 ? call->timeout_ms : REST_SHORT_MS,
                                    .max_body_bytes = REST_MAX_BODY_BYTES};
     add_header(&request, "Accept", SLICE_LIT("application/json"));
     if (call->body.ptr)
@@ -117,10 +116,12 @@ static bool exchange(struct bq_client *client, const struct bq_call *call, struc
         buf_append_slice(&bearer, secret_reveal(*ret_token));
         add_header(&request, "Authorization", buf_slice(&bearer));
     }
-    struct http_client *http = http_pool_take(client->pool);
-    ok = http_perform(http, &request, response, err);
-    http_pool_give(client->pool, http);
-    count_exchange(ok ? response->status : 0);
+    struct http_client *http = http_pool_take(client->pool, cancel, err);
+    ok = http && http_perform(http, &request, response, err);
+    if (http) {
+        http_pool_give(client->pool, http);
+        count_exchange(ok ? response->status : 0);
+    }
     if (bearer.ptr)
         explicit_bzero(bearer.ptr, bearer.cap);
     buf_release(&bearer);
@@ -206,7 +207,7 @@ void bq_job_path(struct buf *out, const struct bq_client *client, const char *pr
 /* ---- Datasets and tables ---------------------------------------------------------------------------------------- */
 
 bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char *description, bool *ret_created,
-                       struct error *err)
+                       struct cancel *cancel, struct error *err)
 {
     struct buf path = BUF_INIT, body = BUF_INIT;
     char *what = xasprintf("make dataset '%s'", dataset);
@@ -214,7 +215,8 @@ bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char
     int status = 0;
     buf_append_str(&path, "/datasets/");
     buf_append_url_escaped(&path, slice_str(dataset));
-    bool ok = bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404}, NULL, &status, &answer, err);
+    bool ok =
+        bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404, 0}, cancel, &status, &answer, err);
     if (!ok || status != 404) {
         *ret_created = ok ? false : *ret_created;
         goto out;
@@ -228,8 +230,8 @@ bool bq_ensure_dataset(struct bq_client *client, const char *dataset, const char
     buf_append_str(&body, ",\"description\":");
     buf_append_json_string(&body, slice_str(description ? description : ""));
     buf_append_char(&body, '}');
-    ok = bq_rest(client, &(struct bq_call){"POST", "/datasets", buf_slice(&body), what, 409}, NULL, &status, &answer,
-                 err);
+    ok = bq_rest(client, &(struct bq_call){"POST", "/datasets", buf_slice(&body), what, 409, 0}, cancel, &status,
+                 &answer, err);
     if (ok)
         *ret_created = status != 409; /* 409: somebody made it in between */
 out:
@@ -251,7 +253,8 @@ bool bq_table_get(struct bq_client *client, const char *dataset, const char *tab
     buf_append_url_escaped(&path, slice_str(dataset));
     buf_append_str(&path, "/tables/");
     buf_append_url_escaped(&path, slice_str(table));
-    bool ok = bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404}, cancel, &status, &answer, err);
+    bool ok =
+        bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404, 0}, cancel, &status, &answer, err);
     if (ok)
         *ret = answer;
     free(what);

@@ -385,7 +385,7 @@ static bool init_object(void *user, const struct object *object)
     if (!cancel_check(init->cancel, init->err))
         return false;
     if (object->kind == OBJECT_DATASET) {
-        ok = bq_ensure_dataset(init->w->client, object->dataset, object->description, &made, init->err);
+        ok = bq_ensure_dataset(init->w->client, object->dataset, object->description, &made, init->cancel, init->err);
     } else {
         ok = bq_table_get(init->w->client, object->dataset, object->name, &resource, init->cancel, init->err);
         if (ok && !resource)

@@ -202,8 +202,8 @@ enum bq_insert bq_job_insert(struct bq_client *client, const char *job_id, const
     struct json_object *answer = NULL;
     int status = 0;
     bq_job_body(&body, client, job_id, query);
-    bool ok =
-        bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), what, 409}, cancel, &status, &answer, err);
+    bool ok = bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), what, 409, REST_INSERT_MS}, cancel,
+                      &status, &answer, err);
     json_object_put(answer);
     free(what);
     buf_release(&body);
@@ -244,7 +244,8 @@ bool bq_job_get(struct bq_client *client, const char *job_id, struct bq_job *ret
     struct json_object *answer = NULL;
     int status = 0;
     bq_job_path(&path, client, "/jobs/", job_id, "");
-    bool ok = bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404}, cancel, &status, &answer, err);
+    bool ok =
+        bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 404, 0}, cancel, &status, &answer, err);
     if (ok && status == 404)
         *ret = (struct bq_job){.state = BQ_JOB_ABSENT};
     else if (ok && !answer)
@@ -280,14 +281,15 @@ bool bq_job_wait(struct bq_client *client, const char *job_id, int64_t timeout_m
     }
 }
 
-bool bq_job_cancel(struct bq_client *client, const char *job_id, struct error *err)
+bool bq_job_cancel(struct bq_client *client, const char *job_id, struct cancel *cancel, struct error *err)
 {
     struct buf path = BUF_INIT;
     char *what = xasprintf("cancel job '%s'", job_id);
     struct json_object *answer = NULL;
     int status = 0;
     bq_job_path(&path, client, "/jobs/", job_id, "/cancel");
-    bool ok = bq_rest(client, &(struct bq_call){"POST", path.ptr, SLICE_LIT(""), what, 0}, NULL, &status, &answer, err);
+    bool ok =
+        bq_rest(client, &(struct bq_call){"POST", path.ptr, SLICE_LIT(""), what, 0, 0}, cancel, &status, &answer, err);
     json_object_put(answer);
     free(what);
     buf_release(&path);
@@ -393,8 +395,9 @@ bool bq_query_estimate(struct bq_client *client, const struct bq_query *query, s
     struct json_object *answer = NULL;
     int status = 0;
     bq_job_body(&body, client, /* job_id */ NULL, query);
-    bool ok = bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), "check the query", 0}, cancel,
-                      &status, &answer, err);
+    bool ok =
+        bq_rest(client, &(struct bq_call){"POST", "/jobs", buf_slice(&body), "check the query", 0, REST_INSERT_MS},
+                cancel, &status, &answer, err);
     if (ok) {
         snprintf(ret->statement_type, sizeof ret->statement_type, "%s",
                  json_text_at(answer, "statistics.query.statementType", ""));

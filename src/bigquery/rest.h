@@ -15,12 +15,20 @@ struct bq_client {
     int64_t job_timeout_ms;
 };
 
+/* How long an answer may take: a silent server is found out the sooner, the less there is to do for it. */
+enum {
+    REST_SHORT_MS = 30 * 1000,   /* looks at metadata and jobs */
+    REST_INSERT_MS = 60 * 1000,  /* a job is checked before it is taken */
+    REST_RESULT_MS = 120 * 1000, /* rows: up to REST_MAX_BODY_BYTES */
+};
+
 struct bq_call {
     const char *method;
-    const char *path;  /* behind the project, with the query string: "/jobs/x?location=US" */
-    struct slice body; /* JSON; SLICE_NULL: none */
-    const char *what;  /* for errors: "insert job 'x'" */
-    int accept_status; /* a status besides 2xx that is an answer, not an error (404, 409); 0 = none */
+    const char *path;   /* behind the project, with the query string: "/jobs/x?location=US" */
+    struct slice body;  /* JSON; SLICE_NULL: none */
+    const char *what;   /* for errors: "insert job 'x'" */
+    int accept_status;  /* a status besides 2xx that is an answer, not an error (404, 409); 0 = none */
+    int64_t timeout_ms; /* 0 = REST_SHORT_MS */
 };
 
 /* Any call made here may be repeated: reads, and writes whose ids are chosen by us. On true *ret_status is the status

@@ -132,7 +132,8 @@ static bool fetch_page(struct bq_client *client, const char *job_id, const char 
         buf_append_url_escaped(&path, slice_str(token));
     }
     *ret = NULL;
-    bool ok = bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 0}, cancel, &status, ret, err);
+    bool ok = bq_rest(client, &(struct bq_call){"GET", path.ptr, SLICE_NULL, what, 0, REST_RESULT_MS}, cancel, &status,
+                      ret, err);
     if (ok && !*ret)
         ok = error_set(err, ERROR_RETRY, "http_empty", "could not %s: the answer has no body", what);
     free(what);

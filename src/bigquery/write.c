@@ -257,6 +257,8 @@ struct bq_writer *bq_writer_new(const struct bq_writer_options *options, struct 
     writer->project = xstrdup(options->project);
     writer->patience_ms = options->patience_ms > 0 ? options->patience_ms : PATIENCE_MS;
     writer->link = link;
+    writer->creds = options->creds;
+    writer->stop = cancel_new(NULL);
     pthread_mutex_init(&writer->mutex, NULL);
     return writer;
 }
@@ -345,12 +347,14 @@ void bq_writer_free(struct bq_writer *writer)
 {
     if (!writer)
         return;
+    cancel_set(writer->stop, "the writer was closed");
     while (writer->appenders) {
         struct bq_appender *next = writer->appenders->next;
         appender_free(writer->appenders);
         writer->appenders = next;
     }
     grpc_link_free(writer->link);
+    cancel_free(writer->stop);
     pthread_mutex_destroy(&writer->mutex);
     free(writer->project);
     free(writer);

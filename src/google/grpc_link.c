@@ -111,6 +111,9 @@ static grpc_channel *open_channel(const char *target, bool plaintext, bool loopb
         int_arg(GRPC_ARG_MAX_METADATA_SIZE, LINK_MAX_METADATA_BYTES),
         int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, LINK_FIRST_RECONNECT_MS),
         int_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, loopback ? LINK_MAX_RECONNECT_LOOPBACK_MS : LINK_MAX_RECONNECT_MS),
+        /* A connection that was refused is tried again only after its name was looked up again: by default half a minute. */
+        int_arg(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS,
+                loopback ? LINK_MAX_RECONNECT_LOOPBACK_MS : LINK_MAX_RECONNECT_MS),
         int_arg(GRPC_ARG_ENABLE_RETRIES, 0), /* callers decide; a resent append or publish is theirs to know */
         loopback ? int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0) : int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, LINK_KEEPALIVE_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, LINK_KEEPALIVE_TIMEOUT_MS),

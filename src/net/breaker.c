@@ -25,6 +25,9 @@ struct breaker {
     int failures;         /* in a row, while CLOSED */
     int64_t probe_due_ms; /* OPEN */
     pthread_t probe;      /* HALF_OPEN */
+    void (*watch)(void *user, enum breaker_state state, int failures);
+    void *watch_user;
+    enum breaker_state told;
 };
 
 struct breaker *breaker_new(int threshold, int64_t reset_ms)
@@ -45,6 +48,20 @@ void breaker_free(struct breaker *breaker)
     free(breaker);
 }
 
+void breaker_watch(struct breaker *breaker, void (*fn)(void *user, enum breaker_state state, int failures), void *user)
+{
+    breaker->watch = fn;
+    breaker->watch_user = user;
+}
+
+/* With the mutex held. */
+static void tell(struct breaker *breaker)
+{
+    if (breaker->watch && breaker->told != breaker->state)
+        breaker->watch(breaker->watch_user, breaker->state, breaker->failures);
+    breaker->told = breaker->state;
+}
+
 static void open_until(struct breaker *breaker, int64_t probe_due_ms)
 {
     breaker->state = BREAKER_OPEN;
@@ -63,6 +80,7 @@ static int64_t wait_of(struct breaker *breaker)
         return wait_ms;
     breaker->state = BREAKER_HALF_OPEN;
     breaker->probe = pthread_self();
+    tell(breaker);
     return 0;
 }
 
@@ -95,6 +113,7 @@ void breaker_leave(struct breaker *breaker, bool ok)
             breaker->state = BREAKER_CLOSED;
         else if (breaker->failures >= breaker->threshold)
             open_until(breaker, clock_mono_ms() + breaker->reset_ms);
+        tell(breaker);
     }
     pthread_mutex_unlock(&breaker->mutex);
 }

@@ -26,6 +26,7 @@
 enum {
     CONNECT_TIMEOUT_MS = 10 * 1000,
     TOTAL_TIMEOUT_MS = 120 * 1000,
+    LEAST_TIMEOUT_REAL_MS = 5 * 1000,
     MAX_COLLECTED_BYTES = 16 * 1024 * 1024,
     MAX_KEPT_CONNECTIONS = 4,
     RECEIVE_BUFFER_BYTES = 64 * 1024,
@@ -325,7 +326,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)or_default(request->connect_timeout_ms, CONNECT_TIMEOUT_MS));
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)or_default(request->timeout_ms, TOTAL_TIMEOUT_MS));
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
+                     (long)clock_network_ms(or_default(request->timeout_ms, TOTAL_TIMEOUT_MS), LEAST_TIMEOUT_REAL_MS));
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);

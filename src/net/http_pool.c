@@ -75,22 +75,46 @@ static struct http_client *take_free(struct http_pool *pool)
     return client ? client : http_client_new();
 }
 
-struct http_client *http_pool_take(struct http_pool *pool)
+/* Everybody who waits looks at his own cancel. */
+static void wake_all(void *user)
 {
+    struct http_pool *pool = user;
     pthread_mutex_lock(&pool->mutex);
-    pool->waiting++;
-    while (!has_free(pool))
-        pthread_cond_wait(&pool->returned, &pool->mutex);
-    pool->waiting--;
-    return take_free(pool);
+    pthread_cond_broadcast(&pool->returned);
+    pthread_cond_broadcast(&pool->spare);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
-struct http_client *http_pool_take_background(struct http_pool *pool)
+/* Once what it waits for is there, or with the cancel; a wake-up that came to one who leaves is passed on. */
+static struct http_client *take_when(struct http_pool *pool, bool (*there)(const struct http_pool *pool),
+                                     pthread_cond_t *changed, struct cancel *cancel, struct error *err)
 {
+    struct http_client *client = NULL;
+    uint64_t hook = cancel ? cancel_add_hook(cancel, wake_all, pool) : 0;
     pthread_mutex_lock(&pool->mutex);
-    while (!has_spare(pool))
-        pthread_cond_wait(&pool->spare, &pool->mutex);
-    return take_free(pool);
+    pool->waiting += changed == &pool->returned;
+    while (!there(pool) && !cancel_is_set(cancel))
+        pthread_cond_wait(changed, &pool->mutex);
+    pool->waiting -= changed == &pool->returned;
+    if (cancel_check(cancel, err)) {
+        client = take_free(pool);
+    } else {
+        wake_one(pool);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    if (cancel)
+        cancel_remove_hook(cancel, hook);
+    return client;
+}
+
+struct http_client *http_pool_take(struct http_pool *pool, struct cancel *cancel, struct error *err)
+{
+    return take_when(pool, has_free, &pool->returned, cancel, err);
+}
+
+struct http_client *http_pool_take_background(struct http_pool *pool, struct cancel *cancel, struct error *err)
+{
+    return take_when(pool, has_spare, &pool->spare, cancel, err);
 }
 
 void http_pool_give(struct http_pool *pool, struct http_client *client)

@@ -12,6 +12,7 @@
 #include "net/backoff.h"
 #include "pubsub_internal.h"
 
+enum { CALL_LEAST_REAL_MS = 15000 };
 #define PUBSUB_TARGET "pubsub.googleapis.com:443"
 static const struct backoff_policy retry_policy = {100, 60000, 25, INT_MAX};
 
@@ -93,7 +94,9 @@ bool pubsub_call(struct pubsub_client *client, const struct pubsub_call *call, P
     backoff_init(&backoff, retry_policy);
     for (;;) {
         ok = grpc_unary(client->link, call->method, routing, call->request, call->reply_type,
-                        call->timeout_ms ? call->timeout_ms : PUBSUB_CALL_TIMEOUT_MS, call->cancel, &reply, &why);
+                        call->timeout_ms ? call->timeout_ms
+                                         : clock_network_ms(PUBSUB_CALL_TIMEOUT_MS, CALL_LEAST_REAL_MS),
+                        call->cancel, &reply, &why);
         if (ok)
             break;
         maybe_done = maybe_done || why.effect != EFFECT_NONE;

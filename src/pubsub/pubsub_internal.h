@@ -28,7 +28,7 @@ struct pubsub_call {
     const char *resource;    /* "projects/p/topics/t" */
     const ProtobufCMessage *request;
     const ProtobufCMessageDescriptor *reply_type;
-    int64_t timeout_ms; /* of one try, real time; 0 = PUBSUB_CALL_TIMEOUT_MS */
+    int64_t timeout_ms; /* of one try, real time; 0 = PUBSUB_CALL_TIMEOUT_MS, less on a fast clock */
     int64_t until_ms;   /* clock_mono_ms after which no further try begins; 0 = PUBSUB_CALL_TOTAL_MS from now;
                            PUBSUB_ONE_TRY */
     struct cancel *cancel;

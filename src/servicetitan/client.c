@@ -55,6 +55,32 @@ static char *without_slash(const char *url)
     return xstrndup(url, len);
 }
 
+static void tell_breaker_change(const struct st_tenant *tenant, const char *endpoint, enum breaker_state state,
+                                int failures)
+{
+    const struct log_context context = {.context = "v2-ingestor:servicetitan", .tenant = tenant->id};
+    const char *name = breaker_state_name(state);
+    char id[METRIC_NUMBER_SIZE];
+    metrics_add(METRIC_ST_BREAKER_CHANGES, 1, METRIC_LABELS(metric_number(id, tenant->id), endpoint, name));
+    if (state == BREAKER_OPEN)
+        log_warn(&context, LOG_MSG("Circuit breaker opened; one request tries again after its pause"),
+                 LOG_STR("endpoint", endpoint), LOG_INT("failures", failures), LOG_INT("pauseMs", BREAKER_RESET_MS));
+    else
+        log_info(&context,
+                 LOG_MSG(state == BREAKER_CLOSED ? "Circuit breaker closed" : "Circuit breaker lets one request try"),
+                 LOG_STR("endpoint", endpoint));
+}
+
+static void api_breaker_changed(void *user, enum breaker_state state, int failures)
+{
+    tell_breaker_change(user, "list", state, failures);
+}
+
+static void auth_breaker_changed(void *user, enum breaker_state state, int failures)
+{
+    tell_breaker_change(user, "token", state, failures);
+}
+
 struct st_tenant *st_tenant_new(const struct st_tenant_options *options, struct error *err)
 {
     if (!check_options(options, err))
@@ -72,6 +98,8 @@ struct st_tenant *st_tenant_new(const struct st_tenant_options *options, struct 
     tenant->limiter = limiter_new(options->rate_per_second, options->burst);
     tenant->api_breaker = breaker_new(BREAKER_THRESHOLD, BREAKER_RESET_MS);
     tenant->auth_breaker = breaker_new(BREAKER_THRESHOLD, BREAKER_RESET_MS);
+    breaker_watch(tenant->api_breaker, api_breaker_changed, tenant);
+    breaker_watch(tenant->auth_breaker, auth_breaker_changed, tenant);
     pthread_mutex_init(&tenant->token.mutex, NULL);
     clock_cond_init(&tenant->token.changed);
     pthread_mutex_init(&tenant->clock.mutex, NULL);
@@ -256,7 +284,12 @@ bool st_exchange(struct st_tenant *tenant, struct breaker *breaker, bool backgro
     struct error local = ERROR_INIT;
     if (!breaker_enter(breaker, err))
         return false;
-    struct http_client *client = background ? http_pool_take_background(tenant->pool) : http_pool_take(tenant->pool);
+    struct http_client *client = background ? http_pool_take_background(tenant->pool, request->cancel, err)
+                                            : http_pool_take(tenant->pool, request->cancel, err);
+    if (!client) {
+        breaker_abandon(breaker);
+        return false;
+    }
     bool replied = http_perform(client, request, response, &local);
     http_pool_give(tenant->pool, client);
     tell_breaker(breaker, replied, response->status, local.class);

@@ -20,6 +20,7 @@ enum {
     DEFAULT_LIFE_S = 300,
     MAX_LIFE_S = 24 * 3600,
     MAX_TOKEN_REPLY = 256 * 1024,
+    TOKEN_TIMEOUT_MS = 30 * 1000, /* a short answer */
 };
 
 /* ---- The exchange ------------------------------------------------------------------------------------------------ */
@@ -86,7 +87,7 @@ static bool ask_once(struct st_tenant *tenant, struct secret **ret, int64_t *ret
                     {"Accept", SLICE_LIT("application/json")}},
         .header_count = 2,
         .body = buf_slice(&form),
-        .timeout_ms = tenant->timeout_ms,
+        .timeout_ms = tenant->timeout_ms < TOKEN_TIMEOUT_MS ? tenant->timeout_ms : TOKEN_TIMEOUT_MS,
         .max_body_bytes = MAX_TOKEN_REPLY,
         .cancel = cancel,
     };

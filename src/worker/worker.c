@@ -5,12 +5,14 @@
  * kept, no slot and no attempt is used. The queue is bounded by max_outstanding_messages of the streams. */
 #include "worker/worker.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "net/backoff.h"
 #include "listener.h"
 #include "verdict.h"
 
@@ -23,7 +25,9 @@ enum {
     MAX_OUTSTANDING_BYTES = 16 << 20,
     RETRY_MIN_S = 10,  /* the subscriptions' retry policy: a message that was given back comes again after this, */
     RETRY_MAX_S = 600, /* twice as late each time, at most this late */
-    POLL_MS = 250,     /* how often waiting messages are looked at again: breakers change state by time alone */
+    PREPARE_FIRST_MS = 5000, /* how soon a warehouse that does not answer is asked again, and how late at most */
+    PREPARE_MAX_MS = 60000,
+    POLL_MS = 250, /* how often waiting messages are looked at again: breakers change state by time alone */
 };
 
 struct slot {
@@ -307,7 +311,7 @@ static void tell_object(void *user, const char *object, bool created)
 }
 
 /* A worker that finds no tables makes them. */
-static bool prepare(struct worker *w, struct error *err)
+static bool prepare_once(struct worker *w, struct error *err)
 {
     struct warehouse *warehouse = &w->env.services->warehouse;
     bool ready = false;
@@ -318,6 +322,25 @@ static bool prepare(struct worker *w, struct error *err)
     pthread_mutex_lock(&w->lock);
     w->warehouse_answered = true;
     pthread_mutex_unlock(&w->lock);
+    return true;
+}
+
+/* A worker that is started in the middle of an outage outlives it: it is not ready, takes no message, and says so. What
+ * does not pass by itself ends it. */
+static bool prepare(struct worker *w, struct error *err)
+{
+    struct backoff backoff;
+    backoff_init(&backoff, (struct backoff_policy){PREPARE_FIRST_MS, PREPARE_MAX_MS, 25, INT_MAX});
+    while (!prepare_once(w, err)) {
+        if (!error_may_retry(err))
+            return false;
+        int64_t wait_ms = backoff_next_ms(&backoff, err->wait_ms);
+        log_warn(&worker_log, LOG_MSG("The warehouse does not answer; the worker waits and asks again"),
+                 LOG_INT("attempt", backoff.retries), LOG_INT("waitMs", wait_ms), LOG_ERR(err));
+        if (!cancel_sleep_ms(w->options->shutdown, wait_ms))
+            return cancel_check(w->options->shutdown, err);
+        *err = ERROR_INIT;
+    }
     return true;
 }
 

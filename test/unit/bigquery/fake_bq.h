@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,15 +59,17 @@ struct fake_bq {
     } changes[FAKE_MAX_CHANGES];
     size_t change_count;
     int violations, merges, finds, splits, statements, conflicts;
-    int partial;            /* successful partial changes */
-    int weather;            /* so many changes fail with backendError first */
-    const char *denied;     /* all changes fail with this reason */
-    int failing_finds;      /* so many find jobs fail first */
-    int failing_splits;     /* so many split jobs fail first */
-    int lost_answers;       /* so many inserts are stored, but the connection is cut */
-    int longest_looks;      /* a change runs for so many looks */
-    bool idle;              /* changes change no row */
-    int cancel_after_parts; /* when so many parts are merged, `cancel` is set */
+    int partial;               /* successful partial changes */
+    int weather;               /* so many changes fail with backendError first */
+    const char *denied;        /* all changes fail with this reason */
+    int failing_finds;         /* so many find jobs fail first */
+    int failing_splits;        /* so many split jobs fail first */
+    int lost_answers;          /* so many inserts are stored, but the connection is cut */
+    int longest_looks;         /* a change runs for so many looks */
+    int endless;               /* so many changes run until they are cancelled, and a few looks longer */
+    int cancels, lost_cancels; /* asked for; so many of them are heard, but not answered */
+    bool idle;                 /* changes change no row */
+    int cancel_after_parts;    /* when so many parts are merged, `cancel` is set */
     struct cancel *cancel;
     char base[64];
 };
@@ -293,6 +296,11 @@ static inline void fake_do_change(struct fake_job *job)
     if (fake_bq->denied) {
         job->reason = fake_bq->denied;
         job->message = "told to";
+    } else if (fake_bq->endless > 0) {
+        fake_bq->endless--;
+        job->reason = "stopped";
+        job->message = "Job execution was cancelled";
+        job->looks_left = INT_MAX;
     } else if (fake_bq->weather-- > 0) {
         job->reason = "jobBackendError";
         job->message = "told to";
@@ -378,6 +386,23 @@ static inline void fake_insert(struct http_exchange *x)
         http_exchange_reply(x, 200, "application/json", SLICE_LIT("{}"));
 }
 
+/* ".../jobs/ID/cancel": the job goes on for a while. */
+static inline void fake_cancel(struct http_exchange *x, const char *path)
+{
+    char *id = xstrndup(path, strlen(path) - strlen("/cancel"));
+    struct fake_job *job = fake_find_job(strrchr(id, '/') + 1);
+    free(id);
+    fake_bq->cancels++;
+    if (job && job->looks_left > fake_bq->longest_looks)
+        job->looks_left = fake_bq->longest_looks;
+    if (fake_bq->lost_cancels-- > 0)
+        http_exchange_abort(x);
+    else if (job)
+        http_exchange_reply(x, 200, "application/json", SLICE_LIT("{}"));
+    else
+        fake_error(x, 404, "notFound");
+}
+
 static inline void fake_handle(void *user, struct http_exchange *x)
 {
     const char *path = http_exchange_path(x), *name = strrchr(path, '/') + 1;
@@ -386,6 +411,8 @@ static inline void fake_handle(void *user, struct http_exchange *x)
     struct fake_job *job = fake_find_job(name);
     if (strcmp(http_exchange_method(x), "POST") == 0 && strcmp(name, "jobs") == 0) {
         fake_insert(x);
+    } else if (strcmp(name, "cancel") == 0) {
+        fake_cancel(x, path);
     } else if (!job) {
         fake_error(x, 404, "notFound");
     } else if (strstr(path, "/queries/")) {

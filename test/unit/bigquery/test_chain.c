@@ -11,7 +11,7 @@ static const struct entity jobs = {.name = "jobs",
                                    .stage = {.name = "stage_jobs", .columns = source, .column_count = 3},
                                    .source_column_count = 3};
 
-enum { MAX_WORKERS = 3, MAX_CALLS = 24 };
+enum { MAX_WORKERS = 3, MAX_CALLS = 24, JOB_TIMEOUT_MS = 120000 };
 static struct google_credentials *creds;
 static struct warehouse workers[MAX_WORKERS];
 
@@ -22,8 +22,12 @@ static int set_up(void **state)
     fake_bq_start();
     creds = google_credentials_none();
     for (int i = 0; i < MAX_WORKERS; i++) {
-        struct bq_client *client = bq_client_new(
-            &(struct bq_options){.project = "p", .location = "US", .rest_base = fake_bq->base, .creds = creds}, &err);
+        struct bq_client *client = bq_client_new(&(struct bq_options){.project = "p",
+                                                                      .location = "US",
+                                                                      .rest_base = fake_bq->base,
+                                                                      .creds = creds,
+                                                                      .job_timeout_ms = JOB_TIMEOUT_MS},
+                                                 &err);
         assert_non_null(client);
         workers[i] = (struct warehouse){.client = client,
                                         .names = {"p", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"}};
@@ -222,6 +226,21 @@ static void a_lost_answer_is_settled_by_the_id(void **state)
     assert_true(fake_bq->conflicts >= 1);
 }
 
+/* Its own time limit should have ended it. Nobody goes on before it was seen to have ended. */
+static void a_job_that_never_ends_is_cancelled_and_seen_to_end(void **state)
+{
+    struct call calls[3];
+    (void)state;
+    fake_bq->endless = 1;
+    fake_bq->lost_cancels = 1;
+    merge_all(calls, 3, -1);
+    for (int i = 0; i < 3; i++)
+        expect_merged_once(&calls[i]);
+    assert_true(fake_bq->cancels >= 2);
+    assert_true(fake_bq->merges >= 2);
+    assert_int_equal(fake_bq->violations, 0);
+}
+
 /* ---- Too wide for one job ---- */
 
 static void announce_wide(const char *run, int parts)
@@ -403,6 +422,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_denied_change_rejects_no_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_find_is_repeated_under_the_next_id, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lost_answer_is_settled_by_the_id, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_job_that_never_ends_is_cancelled_and_seen_to_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_wide_run_is_merged_by_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_wide_run_without_news_is_one_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(workers_share_the_parts_and_other_runs_go_on, set_up, tear_down),

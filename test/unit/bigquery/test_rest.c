@@ -188,6 +188,67 @@ static void a_failed_job_gets_a_new_id_only_for_the_weather(void **state)
     assert_non_null(strstr(err.message, "no such column"));
 }
 
+/* Each answer of a job's life is lost once, with its effect and without: it is the same job all along. */
+static void a_query_outlives_every_lost_answer(void **state)
+{
+    struct script *s = *state;
+    struct bq_result result;
+    struct error err = ERROR_INIT;
+    const struct bq_query query = {.sql = "SELECT 1"};
+    answer(s, 0, NULL); /* the insert: it had arrived */
+    answer(s, 409, "{}");
+    answer(s, 404, "{}"); /* the looks: not known yet, lost, refused, cut, running */
+    answer(s, 0, NULL);
+    answer(s, 503, BACKEND_ERROR);
+    answer(s, 200, "{\"status\":{\"sta");
+    answer(s, 200, RUNNING);
+    answer(s, 404, "{}");
+    answer(s, 200, DONE_SELECT);
+    answer(s, 0, NULL); /* the rows */
+    answer(s, 200,
+           "{\"jobComplete\":true,\"schema\":{\"fields\":[{\"name\":\"n\",\"type\":\"INTEGER\"}]},"
+           "\"rows\":[{\"f\":[{\"v\":\"7\"}]}]}");
+    if (!bq_query_run(s->client, &query, &result, NULL, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(bq_result_int(&result, 0, "n", -1), 7);
+    assert_int_equal(s->next, 11);
+    assert_string_equal(s->bodies[0], s->bodies[1]);
+    for (int look = 3; look < 9; look++)
+        assert_string_equal(s->paths[2], s->paths[look]);
+    bq_result_release(&result);
+}
+
+/* The id is taken, but nobody knows the job, ever: that is no success. */
+static void a_job_that_never_shows_is_lost_not_done(void **state)
+{
+    struct script *s = *state;
+    struct bq_result result;
+    struct error err = ERROR_INIT;
+    const struct bq_query query = {.sql = "SELECT 1"};
+    answer(s, 409, "{}");
+    for (int look = 0; look < 20; look++)
+        answer(s, 404, "{}");
+    assert_false(bq_query_run(s->client, &query, &result, NULL, &err));
+    assert_int_equal(err.class, ERROR_RETRY);
+    assert_string_equal(err.code, "job_lost");
+    assert_int_equal(s->next, 21);
+}
+
+static void cancelling_ends_with_the_shutdown_also_in_an_outage(void **state)
+{
+    struct script *s = *state;
+    struct error err = ERROR_INIT;
+    struct cancel *cancel = cancel_new(NULL);
+    bool created;
+    cancel_set(cancel, "shutdown");
+    assert_false(bq_job_cancel(s->client, "j", cancel, &err));
+    assert_int_equal(err.class, ERROR_CANCELLED);
+    assert_false(bq_ensure_dataset(s->client, "d", "text", &created, cancel, &err));
+    assert_int_equal(err.class, ERROR_CANCELLED);
+    assert_int_equal(s->next, 0);
+    cancel_free(cancel);
+}
+
 static void what_cannot_pass_is_not_repeated(void **state)
 {
     struct script *s = *state;
@@ -235,15 +296,15 @@ static void datasets_that_exist_are_left_alone(void **state)
     struct error err = ERROR_INIT;
     bool created = true;
     answer(s, 200, "{\"kind\":\"bigquery#dataset\"}");
-    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, &err));
+    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, NULL, &err));
     assert_false(created);
     answer(s, 404, "{}");
     answer(s, 409, "{}");
-    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, &err));
+    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, NULL, &err));
     assert_false(created);
     answer(s, 404, "{}");
     answer(s, 200, "{}");
-    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, &err));
+    assert_true(bq_ensure_dataset(s->client, "d", "text", &created, NULL, &err));
     assert_true(created);
     assert_non_null(strstr(s->bodies[4], "\"location\":\"EU\""));
 }
@@ -361,6 +422,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_estimate_is_one_dry_run_without_an_id, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_same_id_is_tried_again_when_the_answer_is_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_job_gets_a_new_id_only_for_the_weather, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_query_outlives_every_lost_answer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_job_that_never_shows_is_lost_not_done, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(cancelling_ends_with_the_shutdown_also_in_an_outage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_pass_is_not_repeated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(absent_is_not_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(datasets_that_exist_are_left_alone, set_up, tear_down),

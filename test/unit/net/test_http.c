@@ -420,6 +420,7 @@ static void a_certificate_that_nobody_vouches_for_is_refused(void **state)
 struct pool_user {
     struct http_pool *pool;
     bool background;
+    struct cancel *cancel;
     struct http_client *got;
     atomic_int done;
 };
@@ -427,7 +428,8 @@ struct pool_user {
 static void *take_one(void *user)
 {
     struct pool_user *u = user;
-    u->got = u->background ? http_pool_take_background(u->pool) : http_pool_take(u->pool);
+    u->got =
+        u->background ? http_pool_take_background(u->pool, u->cancel, NULL) : http_pool_take(u->pool, u->cancel, NULL);
     atomic_store(&u->done, 1);
     return NULL;
 }
@@ -436,7 +438,7 @@ static void the_pool_is_bounded_and_gives_clients_again(void **state)
 {
     (void)state;
     struct http_pool *pool = http_pool_new(2);
-    struct http_client *a = http_pool_take(pool), *b = http_pool_take(pool);
+    struct http_client *a = http_pool_take(pool, NULL, NULL), *b = http_pool_take(pool, NULL, NULL);
     assert_ptr_not_equal(a, b);
     struct pool_user waiting = {.pool = pool};
     pthread_t thread;
@@ -455,7 +457,7 @@ static void the_background_gets_a_client_when_nobody_else_waits(void **state)
 {
     (void)state;
     struct http_pool *pool = http_pool_new(1);
-    struct http_client *only = http_pool_take_background(pool);
+    struct http_client *only = http_pool_take_background(pool, NULL, NULL);
     struct pool_user late = {.pool = pool, .background = true}, live = {.pool = pool};
     pthread_t threads[2];
     pthread_create(&threads[0], NULL, take_one, &late);
@@ -477,13 +479,13 @@ static void the_last_client_is_not_the_backgrounds(void **state)
 {
     (void)state;
     struct http_pool *pool = http_pool_new(2);
-    struct http_client *first = http_pool_take_background(pool);
+    struct http_client *first = http_pool_take_background(pool, NULL, NULL);
     struct pool_user late = {.pool = pool, .background = true};
     pthread_t thread;
     pthread_create(&thread, NULL, take_one, &late);
     usleep(50000);
     assert_int_equal(atomic_load(&late.done), 0);
-    struct http_client *last = http_pool_take(pool);
+    struct http_client *last = http_pool_take(pool, NULL, NULL);
     http_pool_give(pool, last);
     usleep(50000);
     assert_int_equal(atomic_load(&late.done), 0);
@@ -492,6 +494,31 @@ static void the_last_client_is_not_the_backgrounds(void **state)
     assert_non_null(late.got);
     http_pool_give(pool, late.got);
     http_pool_free(pool);
+}
+
+/* Whoever leaves takes no client along, and hinders nobody. */
+static void a_cancel_ends_the_wait_for_a_client(void **state)
+{
+    (void)state;
+    for (int background = 0; background < 2; background++) {
+        struct http_pool *pool = http_pool_new(1);
+        struct http_client *only = http_pool_take(pool, NULL, NULL);
+        struct cancel *cancel = cancel_new(NULL);
+        struct pool_user leaves = {.pool = pool, .background = background, .cancel = cancel};
+        struct error err = ERROR_INIT;
+        pthread_t thread;
+        pthread_create(&thread, NULL, take_one, &leaves);
+        cancel_set(cancel, "shutdown");
+        pthread_join(thread, NULL);
+        assert_null(leaves.got);
+        assert_null(http_pool_take(pool, cancel, &err));
+        assert_int_equal(err.class, ERROR_CANCELLED);
+        http_pool_give(pool, only);
+        assert_ptr_equal(http_pool_take(pool, NULL, NULL), only);
+        http_pool_give(pool, only);
+        http_pool_free(pool);
+        cancel_free(cancel);
+    }
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -514,6 +541,7 @@ int main(void)
         cmocka_unit_test(the_pool_is_bounded_and_gives_clients_again),
         cmocka_unit_test(the_background_gets_a_client_when_nobody_else_waits),
         cmocka_unit_test(the_last_client_is_not_the_backgrounds),
+        cmocka_unit_test(a_cancel_ends_the_wait_for_a_client),
     };
     http_global_init();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,25 +24,33 @@ enum verdict verdict_of(bool ok, const struct error *err, int delivery_attempt)
     return VERDICT_RETRY;
 }
 
-/* Attribute values may have 1024 bytes. */
-enum { ATTRIBUTE_VALUE_BYTES = 1024, OWN_ATTRIBUTES = 10 };
+/* ---- The dead letter ---------------------------------------------------------------------------------------------- */
 
+/* What goes with the data, as far as the service's limits allow: the reason first, then what the message had. */
 struct attributes {
     struct pubsub_attribute items[PUBSUB_MAX_ATTRIBUTES];
     size_t count;
+    int64_t room; /* bytes */
 };
 
-/* Own attributes stand over those of the same name that an earlier dead-lettering left. */
-static void set_attribute(struct attributes *list, const char *key, const char *value)
+static bool has_attribute(const struct attributes *list, const char *key)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(list->items[i].key, key) == 0) {
-            list->items[i].value = value;
-            return;
-        }
-    }
-    if (list->count < PUBSUB_MAX_ATTRIBUTES)
-        list->items[list->count++] = (struct pubsub_attribute){key, value};
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+/* The first of a name stays: own ones stand over those that an earlier dead-lettering, or anybody, left in the message. */
+static void add_attribute(struct attributes *list, const char *key, const char *value)
+{
+    const struct pubsub_attribute attribute = {key, value};
+    int64_t bytes = pubsub_attribute_bytes(&attribute);
+    if (list->count == PUBSUB_MAX_ATTRIBUTES || bytes > list->room || has_attribute(list, key) ||
+        pubsub_attribute_refusal(&attribute))
+        return;
+    list->items[list->count++] = attribute;
+    list->room -= bytes;
 }
 
 /* Pub/Sub refuses a message with an attribute that is not UTF-8; an error may quote foreign bytes. */
@@ -55,34 +63,50 @@ static void make_utf8(char *text)
             *text = '?';
 }
 
+/* A replay is a new message to Pub/Sub; when its task was published first, its attributes tell. */
+static const char *first_published(const struct pubsub_delivery *d, const char *published)
+{
+    int64_t first_us;
+    for (size_t i = 0; i < d->attribute_count; i++)
+        if (strcmp(d->attributes[i].key, "first_publish_time") == 0 &&
+            timestamp_parse(slice_str(d->attributes[i].value), &first_us, NULL) && first_us <= d->publish_time_us)
+            return d->attributes[i].value;
+    return published;
+}
+
 static bool publish_dead_letter(const struct run_env *env, const struct message *message, const struct error *why,
                                 const char *run_id, struct error *err)
 {
     const struct settings *s = env->settings;
     const struct pubsub_delivery *d = message->delivery;
-    struct attributes list = {.count = 0};
-    char attempts[16], published[TIMESTAMP_TEXT_SIZE], reason[ATTRIBUTE_VALUE_BYTES];
-    size_t room = PUBSUB_MAX_ATTRIBUTES - OWN_ATTRIBUTES;
-    for (size_t i = 0; i < d->attribute_count && i < room; i++)
-        list.items[list.count++] = d->attributes[i];
+    struct pubsub_client *client = env->services->pubsub;
+    struct attributes list = {.room = pubsub_attribute_room(client, s->pubsub_dead_letter_topic, d->data.len)};
+    char attempts[16], published[TIMESTAMP_TEXT_SIZE], reason[PUBSUB_MAX_VALUE_BYTES];
     snprintf(attempts, sizeof attempts, "%d", d->delivery_attempt);
+    timestamp_text(published, d->publish_time_us, 3);
     snprintf(reason, sizeof reason, "%s", why->message);
     make_utf8(reason);
-    set_attribute(&list, "CloudPubSubDeadLetterSourceDeliveryCount", attempts);
-    set_attribute(&list, "CloudPubSubDeadLetterSourceSubscription",
-                  message->lane == TASK_LANE_BACKFILL ? s->pubsub_backfill_subscription : s->pubsub_subscription);
-    set_attribute(&list, "CloudPubSubDeadLetterSourceSubscriptionProject", s->pubsub_project);
-    set_attribute(&list, "CloudPubSubDeadLetterSourceTopicPublishTime",
-                  timestamp_text(published, d->publish_time_us, 3));
-    set_attribute(&list, "error_class", error_class_name(why->class));
-    set_attribute(&list, "error_code", why->code);
-    set_attribute(&list, "error_message", reason);
-    set_attribute(&list, "source_message_id", d->message_id);
-    set_attribute(&list, "task_id", message->task_id);
-    if (run_id[0])
-        set_attribute(&list, "run_id", run_id);
+    const struct pubsub_attribute own[] = {
+        {"error_class", error_class_name(why->class)},
+        {"error_code", why->code},
+        {"run_id", run_id},
+        {"task_id", message->task_id},
+        {"source_message_id", d->message_id},
+        {"CloudPubSubDeadLetterSourceDeliveryCount", attempts},
+        {"CloudPubSubDeadLetterSourceSubscription",
+         message->lane == TASK_LANE_BACKFILL ? s->pubsub_backfill_subscription : s->pubsub_subscription},
+        {"CloudPubSubDeadLetterSourceSubscriptionProject", s->pubsub_project},
+        {"CloudPubSubDeadLetterSourceTopicPublishTime", published},
+        {"first_publish_time", first_published(d, published)},
+        {"error_message", reason},
+    };
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (own[i].value[0])
+            add_attribute(&list, own[i].key, own[i].value);
+    for (size_t i = 0; i < d->attribute_count; i++)
+        add_attribute(&list, d->attributes[i].key, d->attributes[i].value);
     const struct pubsub_message letter = {d->data, list.items, list.count};
-    return pubsub_publish(env->services->pubsub, s->pubsub_dead_letter_topic, &letter, 1, NULL, NULL, NULL, NULL, err);
+    return pubsub_publish(client, s->pubsub_dead_letter_topic, &letter, 1, NULL, NULL, NULL, d->lease, err);
 }
 
 enum verdict verdict_settle(const struct run_env *env, struct message *message, enum verdict verdict,

@@ -88,6 +88,25 @@ static void numbers_that_are_none_count_as_nothing(void **state)
     assert_int_equal(letter.published_us, 0);
 }
 
+/* Through any number of replays the letter tells when its task was published first. */
+static void the_first_publish_time_outlives_replays(void **state)
+{
+    static const struct pubsub_attribute again[] = {
+        {"CloudPubSubDeadLetterSourceTopicPublishTime", "2025-10-25T10:00:00.000Z"},
+        {"first_publish_time", "2025-10-21T10:00:00.000Z"},
+    };
+    const struct pubsub_delivery d = DELIVERY("{}", again);
+    struct dlq_letter letter;
+    struct replay replay;
+    (void)state;
+    letter_read(&d, &settings, &letter);
+    assert_int_equal(letter.published_us, 1761040800000000);
+    replay_init(&replay, &letter);
+    const struct pubsub_attribute *last = &replay.attributes[replay.message.attribute_count - 1];
+    assert_string_equal(last->key, "first_publish_time");
+    assert_string_equal(last->value, "2025-10-21T10:00:00.000Z");
+}
+
 static void filters_are_anded(void **state)
 {
     static const char *const right_ids[] = {"99", "100"}, *const wrong_ids[] = {"99"};
@@ -131,8 +150,11 @@ static void filters_are_anded(void **state)
 
 static void a_replay_is_the_original_and_counts(void **state)
 {
-    static const char *const expected[][2] = {
-        {"origin", "scheduler"}, {"task_id", "t-1"}, {"replay_count", "3"}, {"replayed_from", "100"}};
+    static const char *const expected[][2] = {{"origin", "scheduler"},
+                                              {"task_id", "t-1"},
+                                              {"replay_count", "3"},
+                                              {"replayed_from", "100"},
+                                              {"first_publish_time", "2025-10-21T10:00:00.000Z"}};
     const struct pubsub_delivery d = DELIVERY("{\"entity\":\"jobs\"}", by_a_worker);
     struct dlq_letter letter;
     struct replay replay;
@@ -171,6 +193,7 @@ int main(void)
         cmocka_unit_test(a_workers_letter_says_everything),
         cmocka_unit_test(the_services_own_letter_says_little),
         cmocka_unit_test(numbers_that_are_none_count_as_nothing),
+        cmocka_unit_test(the_first_publish_time_outlives_replays),
         cmocka_unit_test(filters_are_anded),
         cmocka_unit_test(a_replay_is_the_original_and_counts),
         cmocka_unit_test(a_replay_never_has_more_attributes_than_allowed),

@@ -103,6 +103,11 @@ enum pubsub_settlement { PUBSUB_ACK, PUBSUB_NACK };
  * the message will come again. Thread-safe. */
 bool pubsub_settle(struct pubsub_subscriber *subscriber, struct pubsub_delivery *delivery, enum pubsub_settlement how,
                    struct error *err);
+/* Nacks many at once, in few calls with one try each, and frees them; what does not get through comes again when its lease ends. */
+void pubsub_give_back(struct pubsub_subscriber *subscriber, struct pubsub_delivery *const *deliveries, size_t count);
+/* From now on so many messages may be out. The service takes the number at the beginning of a stream only, so another one is opened; what
+ * is out stays so. Does not block. */
+void pubsub_subscriber_set_max(struct pubsub_subscriber *subscriber, int64_t max_outstanding_messages);
 /* Stops the stream; leases of unsettled deliveries are still kept until pubsub_subscriber_free. */
 void pubsub_subscriber_stop(struct pubsub_subscriber *subscriber);
 void pubsub_subscriber_free(struct pubsub_subscriber *subscriber); /* all deliveries must be settled */

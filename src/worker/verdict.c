@@ -6,10 +6,12 @@
 #include "base/metrics.h"
 #include "base/timestamp.h"
 
+enum { GIVE_BACK_AT_ONCE = 500 };
+
 const char *verdict_name(enum verdict verdict)
 {
     static const char *const names[] = {
-        [VERDICT_DONE] = "done", [VERDICT_RETRY] = "retry", [VERDICT_REJECT] = "reject"};
+        [VERDICT_DONE] = "done", [VERDICT_DEFER] = "defer", [VERDICT_RETRY] = "retry", [VERDICT_REJECT] = "reject"};
     return names[verdict];
 }
 
@@ -19,6 +21,8 @@ enum verdict verdict_of(bool ok, const struct error *err, int delivery_attempt)
         return VERDICT_DONE;
     if (err->class == ERROR_PERMANENT)
         return VERDICT_REJECT;
+    if (err->class == ERROR_AWAY)
+        return VERDICT_DEFER;
     if (err->class != ERROR_CANCELLED && delivery_attempt >= VERDICT_LAST_ATTEMPT)
         return VERDICT_REJECT;
     return VERDICT_RETRY;
@@ -109,35 +113,96 @@ static bool publish_dead_letter(const struct run_env *env, const struct message 
     return pubsub_publish(client, s->pubsub_dead_letter_topic, &letter, 1, NULL, NULL, NULL, d->lease, err);
 }
 
+/* ---- Settling ----------------------------------------------------------------------------------------------------- */
+
+/* One line per end; a success has been told by its run. */
+static void tell(const struct log_context *log, enum verdict verdict, const struct message *message,
+                 const struct error *why)
+{
+    static const struct {
+        enum log_level level;
+        const char *text;
+    } lines[] = {
+        [VERDICT_DEFER] = {LOG_LEVEL_INFO, "Task deferred; its message is kept until the source answers again"},
+        [VERDICT_RETRY] = {LOG_LEVEL_WARN, "Task not finished; its message is given back and comes again"},
+        [VERDICT_REJECT] = {LOG_LEVEL_ERROR, "Task rejected; its message is in the dead-letter topic"},
+    };
+    if (verdict != VERDICT_DONE)
+        log_at(lines[verdict].level, log, LOG_MSG(lines[verdict].text),
+               LOG_STR("messageId", message->delivery->message_id),
+               LOG_INT("deliveryAttempt", message->delivery->delivery_attempt), LOG_ERR(why));
+}
+
+/* The reason is told too: when the message is lost track of here, this line is all there is. */
+static void tell_unpublished(const struct log_context *log, const struct message *message, const struct error *why,
+                             const struct error *err)
+{
+    log_error(log, LOG_MSG("Dead letter not published; its message is given back and comes again"),
+              LOG_STR("messageId", message->delivery->message_id),
+              LOG_INT("deliveryAttempt", message->delivery->delivery_attempt), LOG_STR("reason", why->message),
+              LOG_STR("reasonCode", why->code), LOG_ERR(err));
+}
+
+static void settle(const struct log_context *log, struct message *message, enum pubsub_settlement how)
+{
+    struct error err = ERROR_INIT;
+    if (!pubsub_settle(message->from, message->delivery, how, &err))
+        log_warn(log, LOG_MSG("Message not settled; it comes again"), LOG_ERR(&err));
+    message->delivery = NULL;
+}
+
+static struct log_context context_of(const struct message *message, const char *run_id)
+{
+    return (struct log_context){.context = "v2-ingestor:worker",
+                                .run_id = run_id,
+                                .task_id = message->task_id,
+                                .entity = message->task.entity,
+                                .mode = message->readable ? task_mode_name(message->task.mode) : NULL,
+                                .tenant = message->task.tenant};
+}
+
+static void count(const struct message *message, enum verdict verdict)
+{
+    metrics_add(METRIC_VERDICTS, 1, METRIC_LABELS(task_lane_name(message->lane), verdict_name(verdict)));
+}
+
+int64_t verdict_give_back(struct message *list, const struct error *why)
+{
+    int64_t given = 0;
+    while (list) {
+        struct pubsub_subscriber *from = list->from;
+        struct pubsub_delivery *deliveries[GIVE_BACK_AT_ONCE];
+        size_t count_now = 0;
+        while (list && list->from == from && count_now < GIVE_BACK_AT_ONCE) {
+            struct message *message = list;
+            const struct log_context log = context_of(message, NULL);
+            list = message->next;
+            tell(&log, VERDICT_RETRY, message, why);
+            count(message, VERDICT_RETRY);
+            deliveries[count_now++] = message->delivery;
+            message_free(message);
+        }
+        pubsub_give_back(from, deliveries, count_now);
+        given += (int64_t)count_now;
+    }
+    return given;
+}
+
 enum verdict verdict_settle(const struct run_env *env, struct message *message, enum verdict verdict,
                             const struct error *why, const char *run_id)
 {
     struct error err = ERROR_INIT;
-    const struct log_context log = {.context = "v2-ingestor:worker",
-                                    .run_id = run_id,
-                                    .task_id = message->task_id,
-                                    .entity = message->task.entity,
-                                    .mode = message->readable ? task_mode_name(message->task.mode) : NULL,
-                                    .tenant = message->task.tenant};
-    const char *message_id = message->delivery->message_id;
+    const struct log_context log = context_of(message, run_id);
     const struct log_context *before = log_scope_set(&log);
     if (verdict == VERDICT_REJECT && !publish_dead_letter(env, message, why, run_id, &err)) {
-        log_error(&log, LOG_MSG("Dead letter not published; the message is given back"),
-                  LOG_STR("messageId", message_id), LOG_ERR(&err));
+        tell_unpublished(&log, message, why, &err);
         verdict = VERDICT_RETRY;
+    } else {
+        tell(&log, verdict, message, why);
     }
-    if (verdict == VERDICT_REJECT)
-        log_error(&log, LOG_MSG("Task rejected; its message is in the dead-letter topic"),
-                  LOG_STR("messageId", message_id), LOG_ERR(why));
-    else if (verdict == VERDICT_RETRY)
-        log_warn(&log, LOG_MSG("Task not finished; its message is given back and comes again"),
-                 LOG_STR("messageId", message_id), LOG_INT("deliveryAttempt", message->delivery->delivery_attempt),
-                 LOG_ERR(why));
-    err = ERROR_INIT;
-    if (!pubsub_settle(message->from, message->delivery, verdict == VERDICT_RETRY ? PUBSUB_NACK : PUBSUB_ACK, &err))
-        log_warn(&log, LOG_MSG("Message not settled; it comes again"), LOG_ERR(&err));
-    message->delivery = NULL;
+    if (verdict != VERDICT_DEFER)
+        settle(&log, message, verdict == VERDICT_RETRY ? PUBSUB_NACK : PUBSUB_ACK);
     log_scope_set(before);
-    metrics_add(METRIC_VERDICTS, 1, METRIC_LABELS(task_lane_name(message->lane), verdict_name(verdict)));
+    count(message, verdict);
     return verdict;
 }

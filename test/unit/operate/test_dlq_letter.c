@@ -162,8 +162,8 @@ static void a_replay_is_the_original_and_counts(void **state)
     letter_read(&d, &settings, &letter);
     replay_init(&replay, &letter);
     assert_true(slice_eq_str(replay.message.data, "{\"entity\":\"jobs\"}"));
-    assert_int_equal(replay.message.attribute_count, 4);
-    for (size_t i = 0; i < 4; i++) {
+    assert_int_equal(replay.message.attribute_count, 5);
+    for (size_t i = 0; i < 5; i++) {
         assert_string_equal(replay.message.attributes[i].key, expected[i][0]);
         assert_string_equal(replay.message.attributes[i].value, expected[i][1]);
     }
@@ -180,11 +180,13 @@ static void a_replay_never_has_more_attributes_than_allowed(void **state)
         snprintf(keys[i], sizeof keys[i], "k%d", i);
         many[i] = (struct pubsub_attribute){keys[i], "v"};
     }
+    many[0] = (struct pubsub_attribute){"first_publish_time", "2025-10-21T10:00:00Z"};
     const struct pubsub_delivery d = DELIVERY("{}", many);
     letter_read(&d, &settings, &letter);
     replay_init(&replay, &letter);
     assert_int_equal(replay.message.attribute_count, PUBSUB_MAX_ATTRIBUTES);
-    assert_string_equal(replay.message.attributes[PUBSUB_MAX_ATTRIBUTES - 1].key, "replayed_from");
+    assert_string_equal(replay.message.attributes[PUBSUB_MAX_ATTRIBUTES - 2].key, "replayed_from");
+    assert_string_equal(replay.message.attributes[PUBSUB_MAX_ATTRIBUTES - 1].key, "first_publish_time");
 }
 
 int main(void)

@@ -37,21 +37,20 @@ struct attributes {
     int64_t room; /* bytes */
 };
 
-static bool has_attribute(const struct attributes *list, const char *key)
+/* Own ones, also those without a value, stand over what an earlier dead-lettering, or anybody, left in the message. */
+static bool has_key(const struct pubsub_attribute *list, size_t count, const char *key)
 {
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->items[i].key, key) == 0)
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].key, key) == 0)
             return true;
     return false;
 }
 
-/* The first of a name stays: own ones stand over those that an earlier dead-lettering, or anybody, left in the message. */
 static void add_attribute(struct attributes *list, const char *key, const char *value)
 {
     const struct pubsub_attribute attribute = {key, value};
     int64_t bytes = pubsub_attribute_bytes(&attribute);
-    if (list->count == PUBSUB_MAX_ATTRIBUTES || bytes > list->room || has_attribute(list, key) ||
-        pubsub_attribute_refusal(&attribute))
+    if (list->count == PUBSUB_MAX_ATTRIBUTES || bytes > list->room || pubsub_attribute_refusal(&attribute))
         return;
     list->items[list->count++] = attribute;
     list->room -= bytes;
@@ -104,11 +103,13 @@ static bool publish_dead_letter(const struct run_env *env, const struct message 
         {"first_publish_time", first_published(d, published)},
         {"error_message", reason},
     };
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    const size_t own_count = sizeof own / sizeof own[0];
+    for (size_t i = 0; i < own_count; i++)
         if (own[i].value[0])
             add_attribute(&list, own[i].key, own[i].value);
     for (size_t i = 0; i < d->attribute_count; i++)
-        add_attribute(&list, d->attributes[i].key, d->attributes[i].value);
+        if (!has_key(own, own_count, d->attributes[i].key))
+            add_attribute(&list, d->attributes[i].key, d->attributes[i].value);
     const struct pubsub_message letter = {d->data, list.items, list.count};
     return pubsub_publish(client, s->pubsub_dead_letter_topic, &letter, 1, NULL, NULL, NULL, d->lease, err);
 }

@@ -24,6 +24,8 @@ enum {
     DEFERRED_ROOM = 2,   /* messages that may wait beside the slots' own, per lane; more would starve other workers */
     DEFERRED_STEP = 8,   /* so many times as much when those have to wait for long, */
     DEFERRED_MAX = 1024, /* at most */
+    DEFERRED_QUIET_MS = 5000, /* the bound is lowered when nothing has come for so long: what is under way to us in the
+                                 stream's last moment would come again only after its lease */
     DEFERRED_PAUSE_MS = 1000, /* between two runs of a message that had to be deferred */
     ACK_DEADLINE_S = 60,
     EXTENSION_S = 60,
@@ -157,20 +159,23 @@ static enum verdict finish(struct worker *w, struct message *message, enum verdi
                            const char *run_id)
 {
     int attempt = message->delivery->delivery_attempt;
-    size_t bytes = message_bytes(message);
-    int lane = message->lane;
+    bool leaves = verdict != VERDICT_DEFER;
+    pthread_mutex_lock(&w->lock);
+    if (leaves) { /* before the service knows: make_room must not take its next message, under way to us, for no message */
+        w->held[message->lane]--;
+        w->held_bytes[message->lane] -= message_bytes(message);
+    }
+    pthread_mutex_unlock(&w->lock);
     verdict = verdict_settle(&w->env, message, verdict, why, run_id);
     pthread_mutex_lock(&w->lock);
     for (size_t i = 0; i < w->slot_count; i++)
         if (w->slots[i].running == message)
             w->slots[i].running = NULL;
-    if (verdict == VERDICT_DEFER) {
-        put_back(w, message);
-    } else {
-        w->held[lane]--;
-        w->held_bytes[lane] -= bytes;
+    if (leaves) {
         count(w, verdict);
         message_free(message);
+    } else {
+        put_back(w, message);
     }
     if (verdict == VERDICT_RETRY && comes_again_ms(attempt) > w->comes_again_ms)
         w->comes_again_ms = comes_again_ms(attempt);
@@ -224,7 +229,8 @@ static struct message *make_room(struct worker *w, int lane)
     for (const struct message *m = w->queue[lane]; m; m = m->next)
         deferred += turn_is_deferred(turn_of(&view, m));
     if (deferred == 0) {
-        if (room > DEFERRED_ROOM && w->held[lane] <= w->slot_count + DEFERRED_ROOM)
+        if (room > DEFERRED_ROOM && w->held[lane] == 0 &&
+            pubsub_subscriber_idle_ms(w->subscribers[lane]) >= DEFERRED_QUIET_MS)
             set_room(w, lane, DEFERRED_ROOM);
         return NULL;
     }

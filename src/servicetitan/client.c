@@ -194,23 +194,13 @@ bool st_tenant_now(struct st_tenant *tenant, int64_t *ret_us, struct cancel *can
 
 /* ---- One exchange ------------------------------------------------------------------------------------------------ */
 
-static void scrub_one(char *message, struct slice secret)
-{
-    enum { MIN_SECRET = 4 }; /* shorter ones would blot out ordinary words */
-    if (secret.len < MIN_SECRET)
-        return;
-    for (char *at = strstr(message, secret.ptr); at; at = strstr(at, secret.ptr))
-        memset(at, '*', secret.len);
-}
-
 void st_scrub(const struct st_tenant *tenant, const struct secret *token, struct error *err)
 {
     if (!err)
         return;
-    scrub_one(err->message, secret_reveal(tenant->client_secret));
-    scrub_one(err->message, secret_reveal(tenant->app_key));
-    if (token)
-        scrub_one(err->message, secret_reveal(token));
+    const struct secret *const secrets[] = {tenant->client_id, tenant->client_secret, tenant->app_key, token};
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
+        secret_blot(err->message, secrets[i]);
 }
 
 /* What the breaker learns from an exchange: replies below 500 prove that the host lives. */

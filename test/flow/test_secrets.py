@@ -173,7 +173,7 @@ class Secrets(unittest.TestCase):
         env_file.write_text("".join(f"{name} {value}\nexport {name}='{value}'\n{name}x={value}\n" for name, value in self.marks.items()))
         twisted = {name: value[:20] + "\n" + value for name, value in self.marks.items()}
         for words, env in ((("--help",), None), (("config", "show"), None), (("config", "show", "--env-file", env_file), None), (("config", "options"), None), (("worker", "--help"), None),
-                           (("config", "entities", "--json"), None), (("config", "show"), twisted), (("worker",), twisted), (("dispatch", "campaigns", "--dry-run"), twisted), (("serve",), twisted),
+                           (("config", "entities", "--json"), None), (("config", "show"), twisted), (("worker", "--drain", "--idle", "1"), twisted), (("dispatch", "campaigns", "--dry-run"), twisted), (("serve",), {"API_TOKEN": self.marks["API_TOKEN"][:15]}),
                            (("backfill", "campaigns", "--from", "2000-01-01", "--dry-run"), twisted), (("worker", "--env-file", env_file, "--idle", "1"), None),
                            (("schema", "ddl"), None), (("dispatch", "nothing"), None), (("worker",), {"ST_CLIENT_SECRET": ""}), (("worker",), {"LOG_LEVEL": "loud"})):
             self.ingestor(*words, env=env)
@@ -199,7 +199,7 @@ class Secrets(unittest.TestCase):
         for name in ("cut.json", "wrong.json"):
             self.ingestor("dispatch", "campaigns", env={"PUBSUB_EMULATOR_HOST": "", "GOOGLE_APPLICATION_CREDENTIALS": str(self.stack.data / name)})
         requests = [whole for whole in self.mirror.seen if whole.startswith("POST /google")]
-        named.update({f"assertion {i}": form["assertion"][0] for i, form in enumerate(urllib.parse.parse_qs(whole.split("\n", 1)[1]) for whole in requests) if "assertion" in form})
+        named.update({f"signature {i}": form["assertion"][0].rsplit(".")[-1] for i, form in enumerate(urllib.parse.parse_qs(whole.split("\n", 1)[1]) for whole in requests) if "assertion" in form})
         found = set(Search(named).find("\n".join(requests)))
         self.assertEqual(found, set(named))
         self.assert_nowhere({**named, **private})

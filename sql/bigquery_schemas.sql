@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS `st_logs_v2.ingestion_log_events` (
   `error_message` STRING OPTIONS(description='Why the run failed'),
   `error_class` STRING OPTIONS(description='retry, throttled, permanent or cancelled'),
   `error_code` STRING OPTIONS(description='Short code of the error'),
-  `verdict` STRING OPTIONS(description='What became of the message: done, retry (it comes again) or reject (dead letter)')
+  `verdict` STRING OPTIONS(description='What became of the message: done, defer (it waits in the worker), retry (it comes again) or reject (dead letter)')
 )
 PARTITION BY DATE(`event_time`)
 CLUSTER BY `entity_type`, `tenant_id`, `run_id`

@@ -23,6 +23,7 @@ enum error_class {
     ERROR_THROTTLED, /* refused for load; wait_ms says how long, 0 = the caller's own backoff */
     ERROR_PERMANENT, /* the same call will fail again: bad input, denied, missing */
     ERROR_CANCELLED, /* the caller asked to stop (shutdown, lease lost) */
+    ERROR_AWAY, /* the other side is known to be away and asked for nothing until it is back: waiting costs no try */
 };
 
 /* What the failed call may have done at the other side. EFFECT_MAYBE asks for a check before a retry. */

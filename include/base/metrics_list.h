@@ -16,7 +16,7 @@ enum metric_unit { METRIC_ONE, METRIC_MILLI, METRIC_MICRO };
     X(MESSAGES_RECEIVED, COUNTER, ONE, "st_ingestor_messages_received_total", "lane", "Messages that Pub/Sub handed to this worker, redeliveries included.") \
     X(MESSAGES_EXPANDED, COUNTER, ONE, "st_ingestor_messages_expanded_total", "lane", "Messages that stood for several entities or tenants and became one message each.") \
     X(MESSAGES_PUBLISHED, COUNTER, ONE, "st_ingestor_messages_published_total", "topic", "Messages published, dead letters included.") \
-    X(VERDICTS, COUNTER, ONE, "st_ingestor_verdicts_total", "lane,verdict", "Messages settled: done (acknowledged), retry (given back), reject (dead-lettered).") \
+    X(VERDICTS, COUNTER, ONE, "st_ingestor_verdicts_total", "lane,verdict", "Verdicts on messages: done (acknowledged), defer (kept until the source is back), retry (given back), reject (dead-lettered).") \
     X(QUEUE_MESSAGES, GAUGE, ONE, "st_ingestor_queue_messages", "lane", "Messages held by this worker that wait for a slot, a twin or a breaker.") \
     X(SLOTS, GAUGE, ONE, "st_ingestor_slots", "", "Runs that this worker does at once.") \
     X(SLOTS_BUSY, GAUGE, ONE, "st_ingestor_slots_busy", "", "Slots that work on a message.") \

@@ -15,5 +15,8 @@ void secret_unref(struct secret *secret);          /* wipes with the last refere
 bool secret_is_empty(const struct secret *secret); /* true for NULL */
 /* The bytes, for the wire only, valid as long as the caller's reference. NUL-terminated. */
 struct slice secret_reveal(const struct secret *secret);
+/* Puts '*' over the secret and over larger parts of it in a text of foreign origin, as it is, percent-encoded or in base64.
+ * True when there was anything. */
+bool secret_blot(char *text, const struct secret *secret);
 
 #endif

@@ -7,7 +7,12 @@
 #include "base/cancel.h"
 #include "google/grpc.h"
 
-enum { PUBSUB_MAX_ATTRIBUTES = 100, PUBSUB_MAX_MESSAGE_BYTES = 10000000, PUBSUB_MAX_PUBLISH_MESSAGES = 1000 };
+enum {
+    PUBSUB_MAX_ATTRIBUTES = 100,
+    PUBSUB_MAX_VALUE_BYTES = 1024, /* of an attribute */
+    PUBSUB_MAX_MESSAGE_BYTES = 10000000,
+    PUBSUB_MAX_PUBLISH_MESSAGES = 1000
+};
 
 struct pubsub_attribute {
     const char *key;
@@ -27,6 +32,12 @@ struct pubsub_client *pubsub_client_new(const char *project, const char *emulato
                                         struct google_credentials *creds, struct error *err) MUST_CHECK;
 void pubsub_client_free(struct pubsub_client *client);
 
+/* Why the service would refuse the attribute, or NULL. */
+const char *pubsub_attribute_refusal(const struct pubsub_attribute *attribute);
+/* Bytes that a message with these data and no attributes may still have in attributes (pubsub_attribute_bytes of each), so that it can be
+ * published to the topic: the limit of 10 MB is one of the whole request. May be negative. */
+int64_t pubsub_attribute_room(struct pubsub_client *client, const char *topic, size_t data_bytes);
+int64_t pubsub_attribute_bytes(const struct pubsub_attribute *attribute);
 /* Publishes all messages, in requests within the service's limits, with retries; ids_ret (may be NULL): callback per message id, in order.
  * A failure part-way: *ret_published says how many are in for certain; the rest may or may not be (effect MAYBE). */
 bool pubsub_publish(struct pubsub_client *client, const char *topic, const struct pubsub_message *messages,
@@ -92,6 +103,11 @@ enum pubsub_settlement { PUBSUB_ACK, PUBSUB_NACK };
  * the message will come again. Thread-safe. */
 bool pubsub_settle(struct pubsub_subscriber *subscriber, struct pubsub_delivery *delivery, enum pubsub_settlement how,
                    struct error *err);
+/* Nacks many at once, in few calls with one try each, and frees them; what does not get through comes again when its lease ends. */
+void pubsub_give_back(struct pubsub_subscriber *subscriber, struct pubsub_delivery *const *deliveries, size_t count);
+/* From now on so many messages may be out. The service takes the number at the beginning of a stream only, so another one is opened; what
+ * is out stays so. Does not block. */
+void pubsub_subscriber_set_max(struct pubsub_subscriber *subscriber, int64_t max_outstanding_messages);
 /* Stops the stream; leases of unsettled deliveries are still kept until pubsub_subscriber_free. */
 void pubsub_subscriber_stop(struct pubsub_subscriber *subscriber);
 void pubsub_subscriber_free(struct pubsub_subscriber *subscriber); /* all deliveries must be settled */

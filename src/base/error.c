@@ -73,7 +73,7 @@ const char *error_class_name(enum error_class class)
 {
     static const char *const names[] = {
         [ERROR_NONE] = "none",           [ERROR_RETRY] = "retry",         [ERROR_THROTTLED] = "throttled",
-        [ERROR_PERMANENT] = "permanent", [ERROR_CANCELLED] = "cancelled",
+        [ERROR_PERMANENT] = "permanent", [ERROR_CANCELLED] = "cancelled", [ERROR_AWAY] = "away",
     };
     return (size_t) class < sizeof names / sizeof names[0] ? names[class] : "unknown";
 }

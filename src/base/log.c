@@ -80,11 +80,45 @@ static void put_name(struct buf *line, const char *name)
     buf_append_char(line, ':');
 }
 
+/* The escape of what JSON allows in a text, but many readers of lines take for a line's end: with it a foreign text could
+ * forge a line. NULL: it is nothing of that kind. */
+static const char *line_break(struct slice rest, size_t *ret_len)
+{
+    static const struct {
+        const char *bytes;
+        const char *escape;
+    } breaks[] = {{"\xC2\x85", "\\u0085"}, {"\xE2\x80\xA8", "\\u2028"}, {"\xE2\x80\xA9", "\\u2029"}};
+    for (size_t i = 0; i < sizeof breaks / sizeof breaks[0]; i++) {
+        if (slice_starts_with(rest, slice_str(breaks[i].bytes))) {
+            *ret_len = strlen(breaks[i].bytes);
+            return breaks[i].escape;
+        }
+    }
+    return NULL;
+}
+
+static void put_text(struct buf *line, const char *text)
+{
+    struct buf json = BUF_INIT;
+    buf_append_json_string(&json, slice_str(text));
+    struct slice rest = buf_slice(&json);
+    while (rest.len > 0) {
+        size_t len = 1;
+        const char *escape = (unsigned char)rest.ptr[0] < 0x80 ? NULL : line_break(rest, &len);
+        if (escape)
+            buf_append_str(line, escape);
+        else
+            buf_append_char(line, rest.ptr[0]);
+        rest = slice_of(rest.ptr + len, rest.len - len);
+    }
+    buf_release(&json);
+}
+
 static void put_string(struct buf *line, const char *name, const char *value)
 {
     put_name(line, name);
     if (value)
-        buf_append_json_string(line, slice_str(value));
+        put_text(line, value);
     else
         buf_append_str(line, "null");
 }

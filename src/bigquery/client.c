@@ -165,6 +165,8 @@ static bool try_once(struct bq_client *client, const struct bq_call *call, struc
     *ret_status = response.status;
     *ret = json;
 out:
+    if (!ok && err)
+        secret_blot(err->message, token); /* servers that echo exist */
     secret_unref(token);
     http_response_release(&response);
     return ok;

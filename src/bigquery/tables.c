@@ -55,7 +55,9 @@ static const struct column table_ingestion_log_events_columns[] = {
     COL("error_message", COLUMN_STRING, "Why the run failed"),
     COL("error_class", COLUMN_STRING, "retry, throttled, permanent or cancelled"),
     COL("error_code", COLUMN_STRING, "Short code of the error"),
-    COL("verdict", COLUMN_STRING, "What became of the message: done, retry (it comes again) or reject (dead letter)"),
+    COL("verdict", COLUMN_STRING,
+        "What became of the message: done, defer (it waits in the worker), retry (it comes again) or reject (dead "
+        "letter)"),
 };
 TABLE(table_ingestion_log_events, "ingestion_log_events", LOG_EXPIRY_DAYS, "Runs: one row at the start, one at the end",
       "entity_type", "tenant_id", "run_id");

@@ -136,6 +136,8 @@ bool task_parse(struct slice data, struct task *ret, struct error *err)
     if (data.len > TASK_MAX_BYTES)
         return error_set(err, ERROR_PERMANENT, "message_syntax", "the message has %zu bytes; at most %d are allowed",
                          data.len, TASK_MAX_BYTES);
+    if (!slice_is_utf8(data)) /* the parser lets some of it pass */
+        return error_set(err, ERROR_PERMANENT, "message_syntax", "the message is not UTF-8");
     struct json_object *obj = json_parse(data, "the message", err);
     if (!obj) {
         if (err)

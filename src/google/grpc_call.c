@@ -106,6 +106,8 @@ void call_end_error(const struct call_end *end, const char *method, const struct
     append_foreign(&text, raw, token ? secret_reveal(token) : SLICE_NULL);
     grpc_status_error(err, (int)end->status, slice_is_utf8(buf_slice(&text)) ? buf_cstr(&text) : "(text is not UTF-8)",
                       method);
+    if (err)
+        secret_blot(err->message, token);
     buf_release(&text);
 }
 

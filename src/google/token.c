@@ -17,7 +17,6 @@ enum {
     TOKEN_MAX_BYTES = 16 * 1024, /* metadata of a call is bounded; real tokens have 1-2 KiB */
     TOKEN_DEFAULT_LIFETIME_S = 3600,
     TOKEN_MAX_LIFETIME_S = 86400,
-    TOKEN_MIN_ECHO_BYTES = 8,
 };
 
 static void wipe(struct buf *bytes)
@@ -50,16 +49,12 @@ static bool build_form(const struct identity *id, struct buf *form, struct error
     return true;
 }
 
-static bool contains(struct slice text, struct slice part)
+/* True when the text repeats a secret of ours, or anything that looks like one: a JWT starts with "eyJ", in base64 with
+ * "ZXlK". */
+static bool echoes_secret(const struct identity *id, char *text)
 {
-    return part.len >= TOKEN_MIN_ECHO_BYTES && text.len >= part.len && memmem(text.ptr, text.len, part.ptr, part.len);
-}
-
-/* True when the text repeats a secret of ours, or anything that looks like one (a JWT starts with "eyJ"). */
-static bool echoes_secret(const struct identity *id, struct slice text)
-{
-    return contains(text, secret_reveal(id->client_secret)) || contains(text, secret_reveal(id->refresh_token)) ||
-           (text.len >= 3 && memmem(text.ptr, text.len, "eyJ", 3));
+    bool secret = secret_blot(text, id->client_secret), token = secret_blot(text, id->refresh_token);
+    return secret || token || strstr(text, "eyJ") || strstr(text, "ZXlK");
 }
 
 static void append_printable(struct buf *out, const char *text)
@@ -79,7 +74,7 @@ static void oauth_reason(const struct identity *id, struct slice body, struct bu
         append_printable(out, text);
     }
     json_object_put(reply);
-    if (echoes_secret(id, buf_slice(out))) {
+    if (out->len > 0 && echoes_secret(id, out->ptr)) {
         buf_clear(out);
         buf_append_str(out, "the reason is withheld, it repeats a secret");
     }

@@ -6,7 +6,7 @@
 #include "faults_admin.h"
 #include "local_json.h"
 
-enum { STOP_GRACE_MS = 1000, HANDLER_THREADS = 4 /* some may wait for a held request */ };
+enum { STOP_GRACE_MS = 1000, HANDLER_THREADS = 4 /* some may wait for a held request */, MAX_BODY_BYTES = 12 << 20 };
 
 struct local_admin {
     struct pubsub_server *pubsub;
@@ -31,12 +31,39 @@ static void close_streams(struct local_admin *admin, struct http_exchange *x)
     buf_release(&body);
 }
 
+/* The body is what a gRPC client would send: so a message of any bytes can be published by tools that speak HTTP only. */
+static void publish(struct local_admin *admin, struct http_exchange *x)
+{
+    struct error err = ERROR_INIT;
+    struct buf body = BUF_INIT;
+    size_t count = 0;
+    if (!pubsub_server_publish(admin->pubsub, http_exchange_body(x), &count, &err)) {
+        local_reply_error(x, 400, err.message);
+        return;
+    }
+    buf_printf(&body, "{\"published\":%zu}", count);
+    http_exchange_reply_buf(x, 200, "application/json", &body);
+    buf_release(&body);
+}
+
+/* The other way round: everything that a subscription holds, to the byte. */
+static void messages(struct local_admin *admin, struct http_exchange *x)
+{
+    struct buf body = BUF_INIT;
+    const char *subscription = http_exchange_query(x, "subscription");
+    pubsub_server_messages(admin->pubsub, subscription ? subscription : "", &body);
+    http_exchange_reply_buf(x, 200, "application/x-protobuf", &body);
+    buf_release(&body);
+}
+
 static const struct {
     const char *method, *path;
     void (*serve)(struct local_admin *admin, struct http_exchange *x);
 } routes[] = {
     {"GET", "/_local/pubsub", show},
     {"POST", "/_local/pubsub/close-streams", close_streams},
+    {"POST", "/_local/pubsub/publish", publish},
+    {"GET", "/_local/pubsub/messages", messages},
 };
 
 static void handle(void *user, struct http_exchange *x)
@@ -57,8 +84,11 @@ static void handle(void *user, struct http_exchange *x)
 struct local_admin *local_admin_start(struct pubsub_server *pubsub, struct faults *faults, struct error *err)
 {
     struct local_admin *admin = xcalloc(1, sizeof *admin);
-    const struct http_server_options options = {
-        .handler = handle, .user = admin, .handler_threads = HANDLER_THREADS, .max_connections = 32};
+    const struct http_server_options options = {.handler = handle,
+                                                .user = admin,
+                                                .handler_threads = HANDLER_THREADS,
+                                                .max_connections = 32,
+                                                .max_body_bytes = MAX_BODY_BYTES};
     admin->pubsub = pubsub;
     admin->faults = faults;
     admin->http = http_server_start(&options, err);

@@ -13,6 +13,7 @@
 #define DEFAULT_MAX_BYTES (1LL << 30)
 #define DEFAULT_MAX_MESSAGES 2000000LL
 
+enum { MESSAGES_TAG = 2 << 3 | 2 /* PublishRequest.messages */ };
 enum { HANDLER_THREADS = 32 /* some may be held or delayed by the fault bench */ };
 
 static void free_state(struct pubsub_server *server)
@@ -100,6 +101,33 @@ void pubsub_server_stats(struct pubsub_server *server, struct buf *out)
             buf_append_char(out, ',');
     }
     buf_append_str(out, "]}");
+    pthread_mutex_unlock(&server->mutex);
+}
+
+static void append_message(struct buf *out, const Google__Pubsub__V1__PubsubMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(&message->base);
+    uint8_t *bytes = xmalloc(len + 1);
+    protobuf_c_message_pack(&message->base, bytes);
+    buf_append_char(out, MESSAGES_TAG);
+    size_t rest = len;
+    for (; rest > 0x7F; rest >>= 7)
+        buf_append_char(out, (char)((rest & 0x7F) | 0x80));
+    buf_append_char(out, (char)rest);
+    buf_append_slice(out, slice_of((const char *)bytes, len));
+    free(bytes);
+}
+
+void pubsub_server_messages(struct pubsub_server *server, const char *subscription, struct buf *out)
+{
+    pthread_mutex_lock(&server->mutex);
+    for (const struct ps_subscription *sub = server->subscriptions; sub; sub = sub->next) {
+        if (strcmp(sub->pb->name, subscription) != 0)
+            continue;
+        for (size_t i = 0; i < sub->entries.bucket_count; i++)
+            for (const struct ps_entry *entry = sub->entries.buckets[i]; entry; entry = entry->chain)
+                append_message(out, entry->message->pb);
+    }
     pthread_mutex_unlock(&server->mutex);
 }
 

@@ -29,6 +29,13 @@ uint16_t pubsub_server_port(const struct pubsub_server *server);
  * {"bytes":..,"subscriptions":[{"name":..,"ready":..,"leased":..,"delayed":..,"streams":..,"acked":..,"nacked":..,"expired":..,
  * "deadLettered":..}]}. */
 void pubsub_server_stats(struct pubsub_server *server, struct buf *out);
+/* Publishes what a client of another kind has made: the bytes of a google.pubsub.v1.PublishRequest, held against the same
+ * rules. */
+bool pubsub_server_publish(struct pubsub_server *server, struct slice request, size_t *ret_count,
+                           struct error *err) MUST_CHECK;
+/* What the subscription holds, in no order, as the bytes of a google.pubsub.v1.PublishRequest without a topic. Changes
+ * nothing. */
+void pubsub_server_messages(struct pubsub_server *server, const char *subscription, struct buf *out);
 /* Ends all open streams of the subscription (NULL: of all) with UNAVAILABLE, as the service does now and then. Returns
  * how many. */
 int pubsub_server_close_streams(struct pubsub_server *server, const char *subscription);

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/timestamp.h"
-
 const char *letter_attribute(const struct pubsub_delivery *delivery, const char *key)
 {
     for (size_t i = 0; i < delivery->attribute_count; i++)
@@ -42,7 +40,8 @@ void letter_read(const struct pubsub_delivery *d, const struct settings *setting
         .error_code = letter_attribute(d, "error_code"),
         .error_message = letter_attribute(d, "error_message"),
     };
-    if (timestamp_parse(slice_str(letter_attribute(d, "CloudPubSubDeadLetterSourceTopicPublishTime")), &published_us,
+    if (timestamp_parse(slice_str(letter_attribute(d, "first_publish_time")), &published_us, NULL) ||
+        timestamp_parse(slice_str(letter_attribute(d, "CloudPubSubDeadLetterSourceTopicPublishTime")), &published_us,
                         NULL))
         ret->published_us = published_us;
     ret->readable = task_parse(d->data, &ret->task, &ignored);
@@ -79,11 +78,12 @@ bool dlq_fits(const struct dlq_letter *letter, const struct dlq_filter *filter)
 
 /* ---- The message that a replay publishes --------------------------------------------------------------------------- */
 
-/* What dead-lettering added is left out; task_id stays, so that the replay is the same task and goes on where it stopped. */
+/* What dead-lettering added is left out; task_id stays, so that the replay is the same task and goes on where it stopped, and
+ * first_publish_time, which only the letter knows. */
 static bool is_of_the_letter(const char *key)
 {
     static const char *const own[] = {"error_class", "error_code",   "error_message", "source_message_id",
-                                      "run_id",      "replay_count", "replayed_from"};
+                                      "run_id",      "replay_count", "replayed_from", "first_publish_time"};
     if (strncmp(key, "CloudPubSubDeadLetter", strlen("CloudPubSubDeadLetter")) == 0)
         return true;
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
@@ -94,7 +94,7 @@ static bool is_of_the_letter(const char *key)
 
 void replay_init(struct replay *replay, const struct dlq_letter *letter)
 {
-    enum { OWN = 2 };
+    enum { OWN = 3 };
     size_t count = 0;
     for (size_t i = 0; i < letter->attribute_count && count < PUBSUB_MAX_ATTRIBUTES - OWN; i++)
         if (!is_of_the_letter(letter->attributes[i].key))
@@ -102,5 +102,8 @@ void replay_init(struct replay *replay, const struct dlq_letter *letter)
     snprintf(replay->count_text, sizeof replay->count_text, "%lld", (long long)letter->replays + 1);
     replay->attributes[count++] = (struct pubsub_attribute){"replay_count", replay->count_text};
     replay->attributes[count++] = (struct pubsub_attribute){"replayed_from", letter->id};
+    if (letter->published_us)
+        replay->attributes[count++] = (struct pubsub_attribute){
+            "first_publish_time", timestamp_text(replay->first_text, letter->published_us, 3)};
     replay->message = (struct pubsub_message){letter->data, replay->attributes, count};
 }

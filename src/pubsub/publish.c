@@ -12,7 +12,7 @@ enum {
     MAX_REQUEST_BYTES = 10000000,
     ELEMENT_OVERHEAD_BYTES = 6, /* tag and length of one repeated element, at most */
     MAX_KEY_BYTES = 256,
-    MAX_VALUE_BYTES = 1024,
+    ATTRIBUTE_OVERHEAD_BYTES = 9, /* tags and lengths of the entry, its key and its value, at most */
 };
 
 typedef Google__Pubsub__V1__PubsubMessage wire_message;
@@ -23,18 +23,31 @@ static bool refuse(struct error *err, size_t index, const char *why)
     return error_set(err, ERROR_PERMANENT, "pubsub_message", "cannot publish message %zu: %s", index, why);
 }
 
-static const char *attribute_refusal(const struct pubsub_attribute *attribute)
+const char *pubsub_attribute_refusal(const struct pubsub_attribute *attribute)
 {
     struct slice key = slice_str(attribute->key), value = slice_str(attribute->value);
     if (key.len == 0 || key.len > MAX_KEY_BYTES)
         return "an attribute key is empty or longer than 256 bytes";
     if (slice_starts_with(key, SLICE_LIT("goog")))
         return "an attribute key starts with \"goog\", which is reserved";
-    if (value.len > MAX_VALUE_BYTES)
+    if (value.len > PUBSUB_MAX_VALUE_BYTES)
         return "an attribute value is longer than 1024 bytes";
     if (!slice_is_utf8(key) || !slice_is_utf8(value))
         return "an attribute is not UTF-8";
     return NULL;
+}
+
+int64_t pubsub_attribute_bytes(const struct pubsub_attribute *attribute)
+{
+    return (int64_t)(strlen(attribute->key) + strlen(attribute->value)) + ATTRIBUTE_OVERHEAD_BYTES;
+}
+
+int64_t pubsub_attribute_room(struct pubsub_client *client, const char *topic, size_t data_bytes)
+{
+    char *name = pubsub_topic_name(client, topic);
+    int64_t others = (int64_t)(data_bytes + strlen(name)) + 3 * ELEMENT_OVERHEAD_BYTES; /* topic, message and data */
+    free(name);
+    return MAX_REQUEST_BYTES - others;
 }
 
 static bool check_message(const struct pubsub_message *message, size_t index, struct error *err)
@@ -45,7 +58,7 @@ static bool check_message(const struct pubsub_message *message, size_t index, st
     if (message->attribute_count > PUBSUB_MAX_ATTRIBUTES)
         return refuse(err, index, "it has more than 100 attributes");
     for (size_t i = 0; i < message->attribute_count; i++) {
-        const char *why = attribute_refusal(&message->attributes[i]);
+        const char *why = pubsub_attribute_refusal(&message->attributes[i]);
         if (why)
             return refuse(err, index, why);
         bytes += strlen(message->attributes[i].key) + strlen(message->attributes[i].value);

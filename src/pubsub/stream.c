@@ -32,11 +32,14 @@ typedef Google__Pubsub__V1__StreamingPullRequest wire_request;
 static bool send_first(struct pubsub_subscriber *sub, struct grpc_stream *stream)
 {
     wire_request request;
+    pthread_mutex_lock(&sub->mutex);
+    int64_t max_messages = sub->options.max_outstanding_messages;
+    pthread_mutex_unlock(&sub->mutex);
     google__pubsub__v1__streaming_pull_request__init(&request);
     request.subscription = sub->subscription;
     request.stream_ack_deadline_seconds = sub->options.stream_ack_deadline_s;
     request.client_id = sub->client_id;
-    request.max_outstanding_messages = sub->options.max_outstanding_messages;
+    request.max_outstanding_messages = max_messages;
     request.max_outstanding_bytes = sub->options.max_outstanding_bytes;
     request.protocol_version = PROTOCOL_VERSION;
     return grpc_stream_send_message(stream, &request.base, NULL);
@@ -218,6 +221,16 @@ static void tell_end(const struct pubsub_subscriber *sub, bool heard, int64_t wa
            LOG_INT("waitMs", wait_ms), LOG_ERR(&ended));
 }
 
+/* True when that is why the last stream ended; the next one asks for the new number. */
+static bool take_resized(struct pubsub_subscriber *sub)
+{
+    pthread_mutex_lock(&sub->mutex);
+    bool resized = sub->shared.resized;
+    sub->shared.resized = false;
+    pthread_mutex_unlock(&sub->mutex);
+    return resized;
+}
+
 void *subscriber_stream_main(void *user)
 {
     struct pubsub_subscriber *sub = user;
@@ -229,6 +242,8 @@ void *subscriber_stream_main(void *user)
         bool heard = run_stream(sub, &err);
         if (cancel_is_set(sub->stop))
             break;
+        if (take_resized(sub) && err.class == ERROR_CANCELLED)
+            continue;
         refusals = err.status == STATUS_UNAUTHENTICATED ? (heard ? 1 : refusals + 1) : 0;
         if (is_final(&err, refusals)) {
             fail(sub, &err);

@@ -64,8 +64,8 @@ static void give_back(struct pubsub_subscriber *sub, struct delivery *list, bool
 /* Cuts the list where the queue's bound is reached; returns what does not fit. */
 static struct delivery *cut_excess(struct pubsub_subscriber *sub, struct delivery **list)
 {
-    int64_t max = sub->options.max_outstanding_messages, max_bytes = sub->options.max_outstanding_bytes;
     pthread_mutex_lock(&sub->mutex);
+    int64_t max = sub->options.max_outstanding_messages, max_bytes = sub->options.max_outstanding_bytes;
     int64_t room = max > 0 ? 2 * max + QUEUE_SLACK - sub->shared.queued - sub->shared.outstanding : INT64_MAX;
     int64_t room_bytes = max_bytes > 0 ? 2 * max_bytes - sub->shared.queued_bytes : INT64_MAX;
     pthread_mutex_unlock(&sub->mutex);
@@ -239,6 +239,35 @@ bool pubsub_settle(struct pubsub_subscriber *sub, struct pubsub_delivery *open, 
     struct pubsub_stats *stats = &sub->shared.stats;
     forget(sub, !ok ? NULL : how == PUBSUB_ACK ? &stats->acked : &stats->nacked);
     return ok;
+}
+
+void pubsub_give_back(struct pubsub_subscriber *sub, struct pubsub_delivery *const *deliveries, size_t count)
+{
+    struct delivery *list = NULL;
+    int64_t expires_ms, held = 0;
+    for (size_t i = count; i > 0; i--) {
+        struct delivery *delivery = delivery_of(deliveries[i - 1]);
+        held += lease_keeper_remove(sub->keeper, &delivery->lease, &expires_ms);
+        delivery->next = list;
+        list = delivery;
+    }
+    give_back(sub, list, /*was_kept*/ true);
+    pthread_mutex_lock(&sub->mutex);
+    sub->shared.outstanding -= (int64_t)count;
+    sub->shared.stats.nacked += held;
+    pthread_cond_broadcast(&sub->shared.changed);
+    pthread_mutex_unlock(&sub->mutex);
+}
+
+void pubsub_subscriber_set_max(struct pubsub_subscriber *sub, int64_t max_outstanding_messages)
+{
+    pthread_mutex_lock(&sub->mutex);
+    sub->options.max_outstanding_messages = max_outstanding_messages;
+    sub->shared.resized = true;
+    if (sub->shared.stream)
+        grpc_stream_cancel(sub->shared.stream);
+    pthread_cond_broadcast(&sub->shared.changed);
+    pthread_mutex_unlock(&sub->mutex);
 }
 
 /* ---- Life ---- */

@@ -11,9 +11,9 @@
 
 struct pubsub_subscriber {
     struct pubsub_client *client;
-    struct pubsub_subscriber_options options;
-    char *subscription;             /* full name */
-    char client_id[UUID_TEXT_SIZE]; /* one for all streams of this subscriber: the server moves state along */
+    struct pubsub_subscriber_options options; /* max_outstanding_messages: guarded by mutex */
+    char *subscription;                       /* full name */
+    char client_id[UUID_TEXT_SIZE];           /* one for all streams of this subscriber: the server moves state along */
     struct grpc_link *stream_link;
     struct lease_keeper *keeper;
     struct cancel *stop;
@@ -26,6 +26,7 @@ struct pubsub_subscriber {
         bool joined;
         struct grpc_stream *stream; /* NULL between streams */
         bool stream_over;           /* the pinging thread is to end */
+        bool resized;               /* the stream was ended for another max_outstanding_messages */
         struct delivery *queue, **queue_end;
         int64_t queued, queued_bytes;
         int64_t outstanding; /* handed out and not settled */

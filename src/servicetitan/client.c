@@ -3,6 +3,7 @@
  * list.c builds list requests on this, token.c keeps the token, endpoints.c the page sizes. Any thread. */
 #include "tenant.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,8 +30,16 @@ static bool check_url(const char *name, const char *url, struct error *err)
 
 static bool check_secret(const char *name, int64_t tenant, const struct secret *secret, struct error *err)
 {
-    return !secret_is_empty(secret) || error_set(err, ERROR_PERMANENT, "config_value",
-                                                 "cannot use tenant %lld: %s is missing", (long long)tenant, name);
+    if (secret_is_empty(secret))
+        return error_set(err, ERROR_PERMANENT, "config_value", "cannot use tenant %lld: %s is missing",
+                         (long long)tenant, name);
+    struct slice value = secret_reveal(secret);
+    for (size_t i = 0; i < value.len; i++)
+        if (iscntrl((unsigned char)value.ptr[i])) /* every request would fail */
+            return error_set(err, ERROR_PERMANENT, "config_value",
+                             "cannot use tenant %lld: %s holds a line break or another control character",
+                             (long long)tenant, name);
+    return true;
 }
 
 static bool check_options(const struct st_tenant_options *o, struct error *err)
@@ -222,23 +231,13 @@ bool st_tenant_now(struct st_tenant *tenant, int64_t *ret_us, struct cancel *can
 
 /* ---- One exchange ------------------------------------------------------------------------------------------------ */
 
-static void scrub_one(char *message, struct slice secret)
-{
-    enum { MIN_SECRET = 4 }; /* shorter ones would blot out ordinary words */
-    if (secret.len < MIN_SECRET)
-        return;
-    for (char *at = strstr(message, secret.ptr); at; at = strstr(at, secret.ptr))
-        memset(at, '*', secret.len);
-}
-
 void st_scrub(const struct st_tenant *tenant, const struct secret *token, struct error *err)
 {
     if (!err)
         return;
-    scrub_one(err->message, secret_reveal(tenant->client_secret));
-    scrub_one(err->message, secret_reveal(tenant->app_key));
-    if (token)
-        scrub_one(err->message, secret_reveal(token));
+    const struct secret *const secrets[] = {tenant->client_id, tenant->client_secret, tenant->app_key, token};
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
+        secret_blot(err->message, secrets[i]);
 }
 
 /* What the breaker learns from an exchange: replies below 500 prove that the host lives. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 /* A replayed dead letter is the task that it was, although its message is a new one. */
 static const char *attribute_task_id(const struct pubsub_delivery *delivery)
 {
@@ -27,6 +29,7 @@ struct message *message_new(struct pubsub_delivery *delivery, const struct setti
     struct message *message = xcalloc(1, sizeof *message);
     message->delivery = delivery;
     message->lane = (enum task_lane)delivery->lane;
+    message->received_ms = clock_mono_ms();
     message->readable = task_parse(delivery->data, &message->task, &message->refused) &&
                         task_check(&message->task, settings, &message->refused);
     if (message->readable && message->task.tenant == 0 && settings->tenant_count == 1)
@@ -38,6 +41,20 @@ struct message *message_new(struct pubsub_delivery *delivery, const struct setti
 void message_free(struct message *message)
 {
     free(message);
+}
+
+size_t message_bytes(const struct message *message)
+{
+    const struct pubsub_delivery *d = message->delivery;
+    size_t bytes = d->data.len;
+    for (size_t i = 0; i < d->attribute_count; i++)
+        bytes += strlen(d->attributes[i].key) + strlen(d->attributes[i].value);
+    return bytes;
+}
+
+bool message_may_wait(const struct message *message)
+{
+    return clock_mono_ms() - message->received_ms < MESSAGE_MAX_WAIT_S * INT64_C(1000);
 }
 
 static bool has_window(const struct message *message)

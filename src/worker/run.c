@@ -138,8 +138,18 @@ static void count_run(const struct run *run, bool ok, const struct error *err)
     const char *result = ok && run->skipped              ? "skipped"
                          : ok                            ? "success"
                          : err->class == ERROR_CANCELLED ? "cancelled"
+                         : err->class == ERROR_AWAY      ? "deferred"
                                                          : "failed";
     metrics_add(METRIC_RUNS, 1, METRIC_LABELS(run->entity->name, run->log.mode, result));
+}
+
+/* A run whose source turned out to be away, or went away under way, is no failed try: its message waits for the breaker,
+ * without the slot. */
+static void note_absence(const struct run *run, struct error *err)
+{
+    bool away = strcmp(err->code, "breaker_open") == 0 || st_tenant_breaker(run->tenant) == BREAKER_OPEN;
+    if (away && error_may_retry(err) && message_may_wait(run->message))
+        err->class = ERROR_AWAY;
 }
 
 bool run_task(const struct run_env *env, const struct message *message, struct cancel *cancel, int64_t *ret_records,
@@ -149,6 +159,8 @@ bool run_task(const struct run_env *env, const struct message *message, struct c
     init(&run, env, message, cancel);
     const struct log_context *before = log_scope_set(&run.log);
     bool ok = go(&run, err);
+    if (!ok)
+        note_absence(&run, err);
     if (!ok)
         commit_failure(&run, err);
     count_run(&run, ok, err);

@@ -1,8 +1,12 @@
 /* The worker: two lanes in, slots that run tasks, one verdict per message.
  *
  * Streams hand deliveries to a queue on their own threads; slot threads take from it, the live lane first. A message
- * whose twin is under way in this process, or whose tenant's breaker is open, waits in the queue (DEFER): its lease is
- * kept, no slot and no attempt is used. The queue is bounded by max_outstanding_messages of the streams. */
+ * whose twin is under way in this process, or whose tenant's breaker is open, waits in the queue (DEFER, turn.c): its
+ * lease is kept, no slot and no attempt is used. The queue is bounded by max_outstanding_messages of the streams.
+ *
+ * That bound is small, because what waits here is kept from other workers. Where messages that must wait have filled it
+ * while a slot is free, it is raised step by step, up to DEFERRED_MAX, so that what lies behind them can be pulled; beyond
+ * that, the tenant which has the most of them gives some back, those with the fewest attempts first. */
 #include "worker/worker.h"
 
 #include <limits.h>
@@ -14,17 +18,24 @@
 #include "base/metrics.h"
 #include "net/backoff.h"
 #include "listener.h"
+#include "turn.h"
 #include "verdict.h"
 
 enum {
     LANES = 2,
-    DEFERRED_ROOM = 2, /* messages that may wait beside the slots' own, per lane; more would starve other workers */
+    DEFERRED_ROOM = 2,   /* messages that may wait beside the slots' own, per lane; more would starve other workers */
+    DEFERRED_STEP = 8,   /* so many times as much when those have to wait for long, */
+    DEFERRED_MAX = 1024, /* at most */
+    DEFERRED_QUIET_MS = 5000, /* the bound is lowered when nothing has come for so long: what is under way to us in the
+                                 stream's last moment would come again only after its lease */
+    DEFERRED_PAUSE_MS = 1000, /* between two runs of a message that had to be deferred */
     ACK_DEADLINE_S = 60,
     EXTENSION_S = 60,
     READERS_MAX = 16,
     MAX_OUTSTANDING_BYTES = 16 << 20,
-    RETRY_MIN_S = 10,  /* the subscriptions' retry policy: a message that was given back comes again after this, */
-    RETRY_MAX_S = 600, /* twice as late each time, at most this late */
+    FULL_BYTES = 12 << 20, /* where bytes, not messages, fill the stream */
+    RETRY_MIN_S = 10,      /* the subscriptions' retry policy: a message that was given back comes again after this, */
+    RETRY_MAX_S = 600,     /* twice as late each time, at most this late */
     PREPARE_FIRST_MS = 5000, /* how soon a warehouse that does not answer is asked again, and how late at most */
     PREPARE_MAX_MS = 60000,
     POLL_MS = 250, /* how often waiting messages are looked at again: breakers change state by time alone */
@@ -42,8 +53,12 @@ struct worker {
     char name[160];
     struct pubsub_subscriber *subscribers[LANES];
     pthread_mutex_t lock;
-    pthread_cond_t changed;       /* queue, slots or stopping */
-    struct message *queue[LANES]; /* first in, first looked at */
+    pthread_cond_t changed;          /* queue, slots or stopping */
+    struct message *queue[LANES];    /* first in, first looked at */
+    size_t held[LANES], room[LANES]; /* deliveries that are ours, and how many may be so beside the slots' own */
+    size_t held_bytes[LANES];
+    const struct message **running; /* by slot, for turn.c */
+    size_t *deferred;               /* by tenant: scratch of find_excess */
     struct slot *slots;
     size_t slot_count;
     bool stopping;
@@ -68,26 +83,26 @@ static void on_delivery(void *user, struct pubsub_delivery *delivery)
     while (*at)
         at = &(*at)->next;
     *at = message;
+    w->held[message->lane]++;
+    w->held_bytes[message->lane] += message_bytes(message);
     w->totals.messages++;
     metrics_add(METRIC_MESSAGES_RECEIVED, 1, METRIC_LABELS(task_lane_name(message->lane)));
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }
 
-static bool twin_is_running(const struct worker *w, const struct message *message)
+static enum breaker_state breaker_of(void *user, int64_t tenant)
 {
-    for (size_t i = 0; i < w->slot_count; i++)
-        if (w->slots[i].running && message_is_twin(w->slots[i].running, message))
-            return true;
-    return false;
+    struct worker *w = user;
+    return st_tenant_breaker(services_tenant(w->env.services, tenant));
 }
 
-static bool must_wait(const struct worker *w, const struct message *message)
+/* Under the lock. */
+static struct turn_view view_turns(struct worker *w)
 {
-    if (!message->readable || task_is_group(&message->task, w->env.settings))
-        return false;
-    struct st_tenant *tenant = services_tenant(w->env.services, message->task.tenant);
-    return twin_is_running(w, message) || st_tenant_breaker(tenant) == BREAKER_OPEN;
+    for (size_t i = 0; i < w->slot_count; i++)
+        w->running[i] = w->slots[i].running;
+    return (struct turn_view){w->env.settings, w->running, w->slot_count, breaker_of, w};
 }
 
 /* Under the lock. One slot is never given to the backfill lane: its runs may take long, and a live message must not wait
@@ -103,10 +118,11 @@ static bool has_slot_for(const struct worker *w, int lane)
 /* Under the lock: the first message that need not wait, live before backfill. */
 static struct message *take_ready(struct worker *w)
 {
+    const struct turn_view view = view_turns(w);
     for (int lane = 0; lane < LANES && has_slot_for(w, lane); lane++) {
         for (struct message **at = &w->queue[lane]; *at; at = &(*at)->next) {
             struct message *message = *at;
-            if (must_wait(w, message))
+            if (turn_of(&view, message) != TURN_NOW)
                 continue;
             *at = message->next;
             message->next = NULL;
@@ -116,12 +132,143 @@ static struct message *take_ready(struct worker *w)
     return NULL;
 }
 
+/* ---- The end of a message ------------------------------------------------------------------------------------------ */
+
+static void count(struct worker *w, enum verdict verdict)
+{
+    int64_t *const counters[] = {
+        [VERDICT_DONE] = &w->totals.done, [VERDICT_RETRY] = &w->totals.retried, [VERDICT_REJECT] = &w->totals.rejected};
+    ++*counters[verdict];
+}
+
+/* When a message given back now has come again at the latest. */
+static int64_t comes_again_ms(int delivery_attempt)
+{
+    int64_t wait_s = RETRY_MIN_S;
+    for (int i = 1; i < delivery_attempt && wait_s < RETRY_MAX_S; i++)
+        wait_s *= 2;
+    return clock_mono_ms() + (wait_s < RETRY_MAX_S ? wait_s : RETRY_MAX_S) * 1000;
+}
+
+/* Under the lock: it waits where it was, that is before those that came later. */
+static void put_back(struct worker *w, struct message *message)
+{
+    message->not_before_ms = clock_mono_ms() + DEFERRED_PAUSE_MS;
+    message->next = w->queue[message->lane];
+    w->queue[message->lane] = message;
+}
+
+/* Settles the message and frees it, or keeps it waiting. Returns what it came to. */
+static enum verdict finish(struct worker *w, struct message *message, enum verdict verdict, const struct error *why,
+                           const char *run_id)
+{
+    int attempt = message->delivery->delivery_attempt;
+    bool leaves = verdict != VERDICT_DEFER;
+    pthread_mutex_lock(&w->lock);
+    if (leaves) { /* before the service knows: make_room must not take its next message, under way to us, for no message */
+        w->held[message->lane]--;
+        w->held_bytes[message->lane] -= message_bytes(message);
+    }
+    pthread_mutex_unlock(&w->lock);
+    verdict = verdict_settle(&w->env, message, verdict, why, run_id);
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < w->slot_count; i++)
+        if (w->slots[i].running == message)
+            w->slots[i].running = NULL;
+    if (leaves) {
+        count(w, verdict);
+        message_free(message);
+    } else {
+        put_back(w, message);
+    }
+    if (verdict == VERDICT_RETRY && comes_again_ms(attempt) > w->comes_again_ms)
+        w->comes_again_ms = comes_again_ms(attempt);
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    return verdict;
+}
+
+/* ---- Room for what lies behind messages that must wait ------------------------------------------------------------- */
+
+/* Under the lock: the deferred message that goes first when there are too many, unlinked. */
+static struct message *take_excess(struct worker *w, const struct turn_view *view, int lane)
+{
+    const struct settings *s = w->env.settings;
+    struct message **excess = NULL;
+    size_t most = 0;
+    memset(w->deferred, 0, s->tenant_count * sizeof w->deferred[0]);
+    for (struct message *m = w->queue[lane]; m; m = m->next)
+        if (turn_is_deferred(turn_of(view, m)))
+            w->deferred[settings_tenant(s, m->task.tenant) - s->tenants]++;
+    for (struct message **at = &w->queue[lane]; *at; at = &(*at)->next) {
+        if (!turn_is_deferred(turn_of(view, *at)))
+            continue;
+        size_t of_tenant = w->deferred[settings_tenant(s, (*at)->task.tenant) - s->tenants];
+        if (!excess || of_tenant > most ||
+            (of_tenant == most && (*at)->delivery->delivery_attempt <= (*excess)->delivery->delivery_attempt)) {
+            excess = at;
+            most = of_tenant;
+        }
+    }
+    struct message *message = *excess;
+    *excess = message->next;
+    message->next = NULL;
+    return message;
+}
+
+static void set_room(struct worker *w, int lane, size_t room)
+{
+    w->room[lane] = room;
+    pubsub_subscriber_set_max(w->subscribers[lane], (int64_t)(w->slot_count + room));
+    log_debug(&worker_log, LOG_MSG("Room for deferred messages changed"), LOG_STR("lane", task_lane_name(lane)),
+              LOG_INT("messages", room));
+}
+
+/* Under the lock, when a slot has found nothing to run. Returns a message to give back, unlinked, or NULL. */
+static struct message *make_room(struct worker *w, int lane)
+{
+    const struct turn_view view = view_turns(w);
+    bool full_bytes = w->held_bytes[lane] >= FULL_BYTES;
+    size_t deferred = 0, room = w->room[lane];
+    for (const struct message *m = w->queue[lane]; m; m = m->next)
+        deferred += turn_is_deferred(turn_of(&view, m));
+    if (deferred == 0) {
+        if (room > DEFERRED_ROOM && w->held[lane] == 0 &&
+            pubsub_subscriber_idle_ms(w->subscribers[lane]) >= DEFERRED_QUIET_MS)
+            set_room(w, lane, DEFERRED_ROOM);
+        return NULL;
+    }
+    if (!full_bytes && w->held[lane] < w->slot_count + room)
+        return NULL;
+    if (full_bytes || room == DEFERRED_MAX)
+        return take_excess(w, &view, lane);
+    set_room(w, lane, room * DEFERRED_STEP < DEFERRED_MAX ? room * DEFERRED_STEP : DEFERRED_MAX);
+    return NULL;
+}
+
+/* Called and left with the lock held. True: there may be something else now. */
+static bool give_excess_back(struct worker *w)
+{
+    static const struct error why = {
+        .class = ERROR_RETRY, .code = "deferred", .message = "could not wait in the worker: too many messages do"};
+    struct message *excess = NULL;
+    for (int lane = 0; lane < LANES && !excess && has_slot_for(w, lane); lane++)
+        excess = make_room(w, lane);
+    if (!excess)
+        return false;
+    pthread_mutex_unlock(&w->lock);
+    finish(w, excess, verdict_of(false, &why, excess->delivery->delivery_attempt), &why, "");
+    pthread_mutex_lock(&w->lock);
+    return true;
+}
+
 static struct message *next_message(struct worker *w, struct slot *slot)
 {
     struct message *message = NULL;
     pthread_mutex_lock(&w->lock);
     while (!w->stopping && !(message = take_ready(w)))
-        clock_cond_wait(&w->changed, &w->lock, clock_mono_ms() + POLL_MS);
+        if (!give_excess_back(w))
+            clock_cond_wait(&w->changed, &w->lock, clock_mono_ms() + POLL_MS);
     slot->running = message;
     pthread_mutex_unlock(&w->lock);
     return message;
@@ -195,44 +342,21 @@ static bool handle(struct worker *w, const struct message *message, int64_t *ret
     return ok;
 }
 
-static void count(struct worker *w, enum verdict verdict, int64_t records)
-{
-    int64_t *const counters[] = {
-        [VERDICT_DONE] = &w->totals.done, [VERDICT_RETRY] = &w->totals.retried, [VERDICT_REJECT] = &w->totals.rejected};
-    ++*counters[verdict];
-    w->totals.records += records;
-}
-
-/* When a message given back now has come again at the latest. */
-static int64_t comes_again_ms(int delivery_attempt)
-{
-    int64_t wait_s = RETRY_MIN_S;
-    for (int i = 1; i < delivery_attempt && wait_s < RETRY_MAX_S; i++)
-        wait_s *= 2;
-    return clock_mono_ms() + (wait_s < RETRY_MAX_S ? wait_s : RETRY_MAX_S) * 1000;
-}
-
-static void work(struct worker *w, struct slot *slot, struct message *message)
+static void work(struct worker *w, struct message *message)
 {
     struct error err = ERROR_INIT;
     char run_id[UUID_TEXT_SIZE] = "";
     int64_t records = 0;
+    enum task_lane lane = message->lane;
     bool ok = handle(w, message, &records, run_id, &err);
-    int attempt = message->delivery->delivery_attempt;
-    enum verdict verdict = verdict_of(ok, &err, attempt);
     bool expanded = ok && message->readable && task_is_group(&message->task, w->env.settings);
-    verdict = verdict_settle(&w->env, message, verdict, &err, run_id);
+    finish(w, message, verdict_of(ok, &err, message->delivery->delivery_attempt), &err, run_id);
     pthread_mutex_lock(&w->lock);
-    slot->running = NULL;
-    count(w, verdict, records);
+    w->totals.records += records;
     w->totals.expanded += expanded;
-    if (expanded)
-        metrics_add(METRIC_MESSAGES_EXPANDED, 1, METRIC_LABELS(task_lane_name(message->lane)));
-    if (verdict == VERDICT_RETRY && comes_again_ms(attempt) > w->comes_again_ms)
-        w->comes_again_ms = comes_again_ms(attempt);
-    pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
-    message_free(message);
+    if (expanded)
+        metrics_add(METRIC_MESSAGES_EXPANDED, 1, METRIC_LABELS(task_lane_name(lane)));
 }
 
 static void *slot_main(void *user)
@@ -240,7 +364,7 @@ static void *slot_main(void *user)
     struct slot *slot = user;
     struct message *message;
     while ((message = next_message(slot->worker, slot)))
-        work(slot->worker, slot, message);
+        work(slot->worker, message);
     return NULL;
 }
 
@@ -255,7 +379,7 @@ static bool subscribe(struct worker *w, struct error *err)
         const struct pubsub_subscriber_options options = {
             .subscription = names[lane],
             .lane = lane,
-            .max_outstanding_messages = (int64_t)w->slot_count + DEFERRED_ROOM,
+            .max_outstanding_messages = (int64_t)(w->slot_count + w->room[lane]),
             .max_outstanding_bytes = MAX_OUTSTANDING_BYTES,
             .stream_ack_deadline_s = ACK_DEADLINE_S,
             .extension_s = EXTENSION_S,
@@ -389,13 +513,8 @@ static void give_back(struct worker *w)
 {
     const struct error why = {.class = ERROR_CANCELLED, .code = "shutdown", .message = "cancelled: shutdown"};
     for (int lane = 0; lane < LANES; lane++) {
-        while (w->queue[lane]) {
-            struct message *message = w->queue[lane];
-            w->queue[lane] = message->next;
-            verdict_settle(&w->env, message, VERDICT_RETRY, &why, "");
-            w->totals.retried++;
-            message_free(message);
-        }
+        w->totals.retried += verdict_give_back(w->queue[lane], &why);
+        w->queue[lane] = NULL;
     }
 }
 
@@ -436,6 +555,10 @@ static void init(struct worker *w, const struct worker_options *options)
     pthread_mutex_init(&w->lock, NULL);
     clock_cond_init(&w->changed);
     w->slots = xcalloc(w->slot_count, sizeof w->slots[0]);
+    w->running = xcalloc(w->slot_count, sizeof w->running[0]);
+    w->deferred = xcalloc(s->tenant_count + 1, sizeof w->deferred[0]);
+    for (int lane = 0; lane < LANES; lane++)
+        w->room[lane] = DEFERRED_ROOM;
 }
 
 /* Rows of fetches that were given up may still be in the pipelines; nothing more is told about them. */
@@ -452,6 +575,8 @@ static void forget_fetches(struct worker *w)
 static void release(struct worker *w)
 {
     free(w->slots);
+    free(w->running);
+    free(w->deferred);
     forget_fetches(w);
     sync_cache_free(w->env.watermarks);
     fetch_index_free(w->env.fetches);

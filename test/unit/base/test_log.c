@@ -203,6 +203,15 @@ static void a_mistake_of_the_program_is_a_fatal_line(void **state)
     json_object_put(line);
 }
 
+/* JSON allows them, but readers that cut at Unicode's line ends would see two lines, the second of somebody's making. */
+static void a_foreign_text_forges_no_line(void **state)
+{
+    (void)state;
+    log_info(NULL, LOG_MSG("Seen"), LOG_STR("taskId", "a\n\xE2\x80\xA8{}\xE2\x80\xA9\xC2\x85\r\xE2\x80\xA6\xC3\xA9"));
+    assert_int_equal(read_lines(), 1);
+    assert_non_null(strstr(text, "\"a\\n\\u2028{}\\u2029\\u0085\\r\xE2\x80\xA6\xC3\xA9\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +221,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_storm_of_retries_is_bounded_and_what_is_left_out_is_counted, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_level_that_is_off_costs_no_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_foreign_text_forges_no_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_mistake_of_the_program_is_a_fatal_line, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,15 @@ static void messages_are_read_or_refused_with_a_code(void **state)
         {"[]", "message_syntax"},
         {"{\"entity\":1}", "message_syntax"},
         {"{\"entity\":\"a\\u0000b\"}", "message_syntax"},
+        {"{\"entity\":\"j\xc0\xaf\"}", "message_syntax"},           /* overlong */
+        {"{\"task_id\":\"\xed\xa0\x80\"}", "message_syntax"},       /* half a pair, in UTF-8 */
+        {"{\"x\":\"\xff\",\"entity\":\"jobs\"}", "message_syntax"}, /* in a member that nobody reads */
+        {"\xef\xbb\xbf{\"entity\":\"jobs\"}", "message_syntax"},    /* byte order mark */
+        {"{\"entity\":\"jobs\"}{}", "message_syntax"},
+        {"{\"entity\":\"jobs\",}", "message_syntax"},
+        {"{\"entity\":null}", "unknown_entity"},
+        {"{\"entity\":\"jobs\",\"tenant\":NaN}", "bad_tenant"},
+        {"{\"entity\":\"jobs\",\"tenant\":-99999999999999999999999}", "bad_tenant"},
         {"{\"mode\":\"full\"}", "unknown_entity"},
         {"{\"entity\":\"jobs\",\"mode\":\"fast\"}", "unknown_mode"},
         {"{\"entity\":\"jobs\",\"tenant\":0}", "bad_tenant"},

@@ -88,6 +88,25 @@ static void numbers_that_are_none_count_as_nothing(void **state)
     assert_int_equal(letter.published_us, 0);
 }
 
+/* Through any number of replays the letter tells when its task was published first. */
+static void the_first_publish_time_outlives_replays(void **state)
+{
+    static const struct pubsub_attribute again[] = {
+        {"CloudPubSubDeadLetterSourceTopicPublishTime", "2025-10-25T10:00:00.000Z"},
+        {"first_publish_time", "2025-10-21T10:00:00.000Z"},
+    };
+    const struct pubsub_delivery d = DELIVERY("{}", again);
+    struct dlq_letter letter;
+    struct replay replay;
+    (void)state;
+    letter_read(&d, &settings, &letter);
+    assert_int_equal(letter.published_us, 1761040800000000);
+    replay_init(&replay, &letter);
+    const struct pubsub_attribute *last = &replay.attributes[replay.message.attribute_count - 1];
+    assert_string_equal(last->key, "first_publish_time");
+    assert_string_equal(last->value, "2025-10-21T10:00:00.000Z");
+}
+
 static void filters_are_anded(void **state)
 {
     static const char *const right_ids[] = {"99", "100"}, *const wrong_ids[] = {"99"};
@@ -131,8 +150,11 @@ static void filters_are_anded(void **state)
 
 static void a_replay_is_the_original_and_counts(void **state)
 {
-    static const char *const expected[][2] = {
-        {"origin", "scheduler"}, {"task_id", "t-1"}, {"replay_count", "3"}, {"replayed_from", "100"}};
+    static const char *const expected[][2] = {{"origin", "scheduler"},
+                                              {"task_id", "t-1"},
+                                              {"replay_count", "3"},
+                                              {"replayed_from", "100"},
+                                              {"first_publish_time", "2025-10-21T10:00:00.000Z"}};
     const struct pubsub_delivery d = DELIVERY("{\"entity\":\"jobs\"}", by_a_worker);
     struct dlq_letter letter;
     struct replay replay;
@@ -140,8 +162,8 @@ static void a_replay_is_the_original_and_counts(void **state)
     letter_read(&d, &settings, &letter);
     replay_init(&replay, &letter);
     assert_true(slice_eq_str(replay.message.data, "{\"entity\":\"jobs\"}"));
-    assert_int_equal(replay.message.attribute_count, 4);
-    for (size_t i = 0; i < 4; i++) {
+    assert_int_equal(replay.message.attribute_count, 5);
+    for (size_t i = 0; i < 5; i++) {
         assert_string_equal(replay.message.attributes[i].key, expected[i][0]);
         assert_string_equal(replay.message.attributes[i].value, expected[i][1]);
     }
@@ -158,11 +180,13 @@ static void a_replay_never_has_more_attributes_than_allowed(void **state)
         snprintf(keys[i], sizeof keys[i], "k%d", i);
         many[i] = (struct pubsub_attribute){keys[i], "v"};
     }
+    many[0] = (struct pubsub_attribute){"first_publish_time", "2025-10-21T10:00:00Z"};
     const struct pubsub_delivery d = DELIVERY("{}", many);
     letter_read(&d, &settings, &letter);
     replay_init(&replay, &letter);
     assert_int_equal(replay.message.attribute_count, PUBSUB_MAX_ATTRIBUTES);
-    assert_string_equal(replay.message.attributes[PUBSUB_MAX_ATTRIBUTES - 1].key, "replayed_from");
+    assert_string_equal(replay.message.attributes[PUBSUB_MAX_ATTRIBUTES - 2].key, "replayed_from");
+    assert_string_equal(replay.message.attributes[PUBSUB_MAX_ATTRIBUTES - 1].key, "first_publish_time");
 }
 
 int main(void)
@@ -171,6 +195,7 @@ int main(void)
         cmocka_unit_test(a_workers_letter_says_everything),
         cmocka_unit_test(the_services_own_letter_says_little),
         cmocka_unit_test(numbers_that_are_none_count_as_nothing),
+        cmocka_unit_test(the_first_publish_time_outlives_replays),
         cmocka_unit_test(filters_are_anded),
         cmocka_unit_test(a_replay_is_the_original_and_counts),
         cmocka_unit_test(a_replay_never_has_more_attributes_than_allowed),

@@ -270,6 +270,32 @@ static void a_new_stream_never_hands_out_more_than_the_limit(void **state)
     assert_true(settle(bench, 2, PUBSUB_NACK, &err));
 }
 
+/* The service takes the number at the beginning of a stream only; what is out stays out. */
+static void another_limit_opens_another_stream(void **state)
+{
+    struct bench *bench = *state;
+    struct fake *f = bench->fake;
+    subscribe(bench, 2, 600);
+    fake_deliver(f, 2);
+    inbox_get(&bench->inbox, 1);
+    pubsub_subscriber_set_max(bench->sub, 4);
+    FAKE_AWAIT(f, f->stream_count == 2);
+    fake_deliver(f, 2);
+    inbox_get(&bench->inbox, 3);
+    fake_lock(f);
+    assert_int_equal(f->streams[0].max_messages, 2);
+    assert_int_equal(f->streams[1].max_messages, 4);
+    fake_unlock(f);
+    assert_int_equal(stats_of(bench).reopened, 0); /* nothing was wrong with the first one */
+    struct pubsub_delivery *all[4];
+    for (int i = 0; i < 4; i++)
+        all[i] = inbox_get(&bench->inbox, i);
+    pubsub_give_back(bench->sub, all, 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(fake_read(f, &f->messages[i].nacks), 1);
+    assert_int_equal(stats_of(bench).nacked, 4);
+}
+
 static void what_exceeds_the_queue_is_given_back(void **state)
 {
     struct bench *bench = *state;
@@ -391,6 +417,7 @@ int main(void)
         CASE(a_silent_stream_is_torn_down),
         CASE(bytes_that_are_no_response_end_the_stream),
         CASE(a_new_stream_never_hands_out_more_than_the_limit),
+        CASE(another_limit_opens_another_stream),
         CASE(what_exceeds_the_queue_is_given_back),
         CASE(an_ack_is_repeated_while_the_lease_holds),
         CASE(a_stop_ends_the_patience_of_an_ack),

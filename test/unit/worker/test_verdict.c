@@ -25,6 +25,8 @@ static void every_error_class_has_its_verdict(void **state)
         {false, ERROR_PERMANENT, 1, VERDICT_REJECT},
         {false, ERROR_CANCELLED, 1, VERDICT_RETRY},
         {false, ERROR_CANCELLED, 29, VERDICT_RETRY}, /* a shutdown says nothing about the message */
+        {false, ERROR_AWAY, 1, VERDICT_DEFER},
+        {false, ERROR_AWAY, 29, VERDICT_DEFER}, /* it waits without using up an attempt */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct error err = {.class = cases[i].class};

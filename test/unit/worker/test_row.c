@@ -88,7 +88,7 @@ static void no_record_vanishes(void **state)
         struct st_record_times times;
         struct error err = ERROR_INIT;
         size_t days = run->stage.group_day_count;
-        struct fetch *fetch = fetch_new(run, cases[i].choice);
+        struct fetch *fetch = fetch_new(run, cases[i].choice, false);
         fetch_sent(fetch, 0);
         assert_true(fetch_record(fetch, slice_str(cases[i].record), &times, &err));
         bool complete = fetch_complete(fetch, &err);
@@ -112,7 +112,7 @@ static void records_are_counted_once_per_fetch(void **state)
         "{\"id\":5,\"createdOn\":\"2025-10-21T10:00:00Z\",\"modifiedOn\":\"2025-10-21T10:00:00Z\"}";
     static const enum row_choice choices[] = {ROW_ALL, ROW_WITHOUT_ID};
     for (size_t i = 0; i < 2; i++) {
-        struct fetch *fetch = fetch_new(run, choices[i]);
+        struct fetch *fetch = fetch_new(run, choices[i], false);
         struct error err = ERROR_INIT;
         struct st_record_times times;
         uint64_t before = metrics_updates();

@@ -1,15 +1,9 @@
 """The same for a full run of two windows. See test/lib/sweep.py."""
 import unittest
 
-from sweep import Sweep
+from sweep import sweep_case
 
-
-class Full(unittest.TestCase):
-    def test_every_point(self):
-        sweep = Sweep("campaigns", "full", ("edit",), windows=2)
-        self.addCleanup(sweep.stack.stop)
-        print(sweep.run(), flush=True)
-
+Full = sweep_case("full", ("edit",), windows=2)
 
 if __name__ == "__main__":
     unittest.main()

@@ -7,14 +7,16 @@ they only fail. The publication of the message is the dispatcher's, not the run'
 of the references is swept, of polls as many as there are jobs. Pings only keep streams open; a ping that fails is a stream that ends, and streams are swept.
 
 Nothing is set back between two repetitions: each edits the source anew, and each must leave the warehouse equal to it. Standard library only."""
+import fnmatch
 import json
 import math
 import os
 import signal
 import time
+import unittest
 
 import logcheck
-from stack import Stack, StackError, tail, wait_until
+from stack import ENTITIES, Stack, StackError, tail, wait_until
 from stack import http as call
 
 SCALE = 60
@@ -28,6 +30,9 @@ TIMED = ("bigquery.jobs.get", "pubsub.ModifyAckDeadline", "write.AppendRows")
 LEFT_OUT = ("pubsub.StreamingPull.ping",)
 GRPC = ("pubsub.", "write.")
 ACTS = ("before", "after", "kill")
+LONG = bool(os.environ.get("SWEEP_LONG"))
+ONLY = os.environ.get("SWEEP_ONLY", "*")
+VERBOSE = LONG or bool(os.environ.get("SWEEP_VERBOSE"))
 
 
 class SweepError(AssertionError):
@@ -104,20 +109,29 @@ class Sweep:
     def check(self):
         if self.waiting((DEAD_LETTERS,)):
             raise SweepError("a message became a dead letter")
+        self.check_table()
+        self.check_watermark()
+        self.check_runs()
+
+    def check_table(self):
+        """Keys and values are the source's, one row per key."""
         self.stack.check("--entity", self.entity, "--sample", 0)
         rows = self.stack.query(f"SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM `{{p}}.st_raw_v2.raw_{self.entity}`")[0]
         if rows["n"] != rows["ids"]:
             raise SweepError(f"{rows['n']} rows of {rows['ids']} keys")
-        self.check_watermark()
-        self.check_runs()
+
+    def watermark_s(self):
+        rows = self.stack.query(f"SELECT last_sync_time AS w FROM `{{p}}.st_logs_v2.sync_state` WHERE entity_type = '{self.entity}'")
+        if len(rows) != 1:
+            raise SweepError(f"{len(rows)} watermarks")
+        return int(rows[0]["w"]) / 1e6
 
     def check_watermark(self):
         """It is the frame of one of this task's attempts, less the overlap; and no later event lies before an earlier one."""
         events = self.stack.query(f"SELECT last_sync_time AS w FROM `{{p}}.st_logs_v2.sync_state_events` WHERE entity_type = '{self.entity}' ORDER BY event_time")
         marks = [int(e["w"]) / 1e6 for e in events]
-        state = self.stack.query(f"SELECT last_sync_time AS w FROM `{{p}}.st_logs_v2.sync_state` WHERE entity_type = '{self.entity}'")
-        if marks != sorted(marks) or [int(s["w"]) / 1e6 for s in state] != marks[-1:]:
-            raise SweepError(f"the watermark moved back: {state} after {marks[-3:]}")
+        if marks != sorted(marks) or self.watermark_s() != marks[-1]:
+            raise SweepError(f"the watermark moved back: {self.watermark_s()} after {marks[-3:]}")
         low, high = self.began - OVERLAP_S - CLOCK_GRAIN_S, self.now() - OVERLAP_S
         if not low <= marks[-1] <= high:
             raise SweepError(f"the watermark {marks[-1]} is not within {low} and {high}")
@@ -147,7 +161,7 @@ class Sweep:
         points = []
         for method in sorted(set().union(*counts)):
             seen = [c.get(method, {}).get("seen", 0) for c in counts]
-            if method in LEFT_OUT:
+            if method in LEFT_OUT or not fnmatch.fnmatch(method, ONLY):
                 continue
             if method == f"servicetitan.list.{self.entity}" and min(seen) < self.windows:
                 raise SweepError(f"{seen} reads are not {self.windows} windows")
@@ -172,13 +186,16 @@ class Sweep:
         return hit
 
     def kill(self, method, nth, _):
-        """The effect has happened, the worker never hears of it; a fresh one finishes where anything is left."""
+        """The effect has happened, the worker never hears of it; a fresh one finishes where anything is left. A watermark that has moved by then
+        has its data in the table: what the fresh worker does would hide that."""
         self.dispatch()
         self.stack.hold(method=method, nth=nth, where="after")
         worker = self.worker()
         reached = wait_until("the request to hold, or the end", lambda: self.stack.bench("hold")["arrived"] or (self.waiting() == 0 and "end"))
         self.end(worker, signal.SIGKILL)
         self.stack.release_hold(cut=True)
+        if self.watermark_s() >= self.began - OVERLAP_S - CLOCK_GRAIN_S:
+            self.check_table()
         if self.waiting():
             self.finish(self.worker())
         return reached is True
@@ -202,7 +219,7 @@ class Sweep:
         points, broken = self.reference(), []
         for number, point in enumerate(points):
             for act in ACTS if point[2] else ACTS[:1]:
-                if os.environ.get("SWEEP_VERBOSE"):
+                if VERBOSE:
                     print(f"{time.monotonic() - self.started:.1f} {point[0]} #{point[1]} {act}", flush=True)
                 try:
                     self.strike(number, point, act)
@@ -229,4 +246,16 @@ class Sweep:
             pass
 
 
-LONG = bool(os.environ.get("SWEEP_LONG"))
+def sweep_case(mode, kinds, windows=1):
+    """The test of one mode. SWEEP_LONG=1: all entities, every kind of failure at every point, twice the windows."""
+    class Case(unittest.TestCase):
+        def test_every_point(self):
+            for entity in ENTITIES if LONG else ["campaigns"]:
+                with self.subTest(entity):
+                    sweep = Sweep(entity, mode, kinds, 2 * windows if LONG and windows > 1 else windows, every_kind=LONG)
+                    try:
+                        print(sweep.run(), flush=True)
+                    finally:
+                        sweep.stack.stop()
+
+    return Case

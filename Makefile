@@ -189,7 +189,7 @@ test-flow: programs
 	@test/flow/run.py $(B)
 .PHONY: sweep
 sweep: programs ## every request of a run fails, loses its answer, kills its worker: all entities, both kinds of failure (SWEEP_ONLY='write.*')
-	@SWEEP_LONG=1 FLOW_JOBS=2 test/flow/run.py $(B) test_sweep_incremental test_sweep_full
+	@for mode in incremental full; do SWEEP_LONG=1 test/flow/run.py $(B) test_sweep_$$mode || exit 1; done
 test-terraform: $(B)/st-ingestor ## terraform/ against the provider's schema and against what init makes
 	@test/run_terraform.sh $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents

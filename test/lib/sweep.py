@@ -79,7 +79,7 @@ class Sweep:
         """The source is edited and the run asked for; nothing but the worker's requests is counted from here."""
         self.edits += 1
         self.stack.edit(self.entity, 2 * len(self.kinds), self.kinds, seed=self.edits)
-        self.began = self.now()
+        self.began, self.killed = self.now(), False
         self.task = json.loads(self.stack.ingestor("dispatch", self.entity, "--mode", mode or self.mode, "--json").stdout)[0]["taskId"]
         self.stack.clear_faults()
         self.stack.count_from_here()
@@ -138,9 +138,10 @@ class Sweep:
             raise SweepError(f"the watermark {marks[-1]} is not within {low} and {high}")
 
     def check_runs(self):
-        """The task's last run succeeded; the ones before it, where there are any, did not get so far or died."""
+        """The task has succeeded; only a run whose worker was killed has no end. No two changes of the table have one number."""
         runs = self.stack.query(f"SELECT status FROM `{{p}}.st_logs_v2.ingestion_logs` WHERE task_id = '{self.task}' ORDER BY start_time")
-        if "success" not in [r["status"] for r in runs]:
+        statuses = [r["status"] for r in runs]
+        if "success" not in statuses or statuses.count("running") > self.killed:
             raise SweepError(f"the runs of the task: {runs}")
         merged = self.stack.query("SELECT COUNT(*) AS n FROM (SELECT target, change_number FROM `{p}.st_logs_v2.target_changes` GROUP BY target, change_number HAVING COUNT(*) > 1)")
         if merged[0]["n"] != "0":
@@ -201,6 +202,7 @@ class Sweep:
         worker = self.worker()
         reached = wait_until("the request to hold, or the end", lambda: self.stack.bench("hold")["arrived"] or (self.waiting() == 0 and "end"))
         self.end(worker, signal.SIGKILL)
+        self.killed = True
         self.stack.release_hold(cut=True)
         if self.watermark_s() >= self.began - OVERLAP_S - CLOCK_GRAIN_S:
             self.check_table()
@@ -246,9 +248,9 @@ class Sweep:
         """After a failure: what it left is ended, and an undisturbed run takes it up, so that the next point stands alone."""
         self.stack.clear_faults()
         self.stack.release_hold()
-        for process in [p for p in self.stack.processes if p is not self.stack.local]:
-            self.end(process, signal.SIGKILL)
         try:
+            for process in [p for p in self.stack.processes if p is not self.stack.local]:
+                self.end(process, signal.SIGKILL)
             self.undisturbed()
         except (AssertionError, StackError, logcheck.LogError):
             pass

@@ -1,6 +1,6 @@
 """A sweep: a reference run's requests are counted, then the run is repeated with each of them failing, its answer lost, its worker killed.
 
-A point is a method and an ordinal: the n-th request of this method since the worker's start. Requests of several threads interleave differently
+A point is a method (of appends, with the table) and an ordinal: the n-th request of this method since the worker's start. Requests of several threads interleave differently
 from run to run; the n-th of one method stays the same step. An *effect* is what st-local marks as one, a request that changes a server's state:
 appends, jobs, acks and lease extensions. Each effect is struck in three ways (ACTS); reads and token requests have no effect that could be lost, so
 they only fail. The publication of the message is the dispatcher's, not the run's. Polls, lease extensions and appends (what is ready goes together) come as often as time tells: of appends the lowest number
@@ -27,7 +27,9 @@ OVERLAP_S = 300
 CLOCK_GRAIN_S = 2
 LANES = ("st-ingest-worker", "st-backfill-worker")
 DEAD_LETTERS = "st-dead-letter-operator"
-TIMED = ("bigquery.jobs.get", "pubsub.ModifyAckDeadline", "write.AppendRows")
+APPEND = "write.AppendRows"
+LOG_TABLES = ("ingestion_log_events", "sync_state_events", "staged_run_events", "target_change_events", "checkpoint_events", "schema_drift", "quarantine")
+TIMED = ("bigquery.jobs.get", "pubsub.ModifyAckDeadline", APPEND)
 LEFT_OUT = ("pubsub.StreamingPull.ping",)
 GRPC = ("pubsub.", "write.")
 ACTS = ("before", "after", "kill")
@@ -49,6 +51,12 @@ def rules(method, act):
     if act == "after":
         return [{**refusal(method), "after": True}, {"kind": "cut_after"}]
     return [refusal(method), {"kind": "cut_before"}]
+
+
+def which(method):
+    """A point's method, and the table of an append."""
+    name, _, table = method.partition(" ")
+    return {"method": name, **({"path": table} if table else {})}
 
 
 class Sweep:
@@ -155,10 +163,16 @@ class Sweep:
 
     # ---- the reference ----
     def undisturbed(self, mode=None):
+        """How often each method came; appends are told apart by their table."""
         self.dispatch(mode)
+        at = {f"{APPEND} {table}": self.stack.fault(APPEND, "delay", path=table, delayMs=0, count=1000) for table in [f"stage_{self.entity}", *LOG_TABLES]}
         counts = self.finish(self.worker())
+        fired = [f["id"] for f in self.stack.fired()]
+        appends = {name: {"seen": fired.count(rule), "effects": fired.count(rule)} for name, rule in at.items() if rule in fired}
+        if sum(a["seen"] for a in appends.values()) != counts.pop(APPEND)["seen"]:
+            raise SweepError(f"appends to a table that is not named in LOG_TABLES: {appends}")
         self.check()
-        return counts
+        return {**counts, **appends}
 
     def reference(self):
         """[(method, ordinal, effect)] of an undisturbed run; steps that time does not tell must come equally often each time."""
@@ -172,7 +186,7 @@ class Sweep:
             seen = [c.get(method, {}).get("seen", 0) for c in counts]
             if method in LEFT_OUT or not fnmatch.fnmatch(method, ONLY):
                 continue
-            if method not in TIMED and len(set(seen)) != 1:
+            if not method.startswith(TIMED) and len(set(seen)) != 1:
                 raise SweepError(f"{method} came {seen} times in equal runs")
             effect = any(c.get(method, {}).get("effects", 0) for c in counts)
             points += [(method, n, effect) for n in range(1, self.bound(method, min(seen), counts) + 1)]
@@ -188,7 +202,7 @@ class Sweep:
     # ---- the points ----
     def fail(self, method, nth, rule):
         self.dispatch()
-        armed = self.stack.fault(method, skip=nth - 1, **rule)
+        armed = self.stack.fault(skip=nth - 1, **which(method), **rule)
         self.finish(self.worker())
         hit = len(self.stack.fired(armed)) == 1
         self.stack.clear_faults()
@@ -198,7 +212,7 @@ class Sweep:
         """The effect has happened, the worker never hears of it; a fresh one finishes where anything is left. A watermark that has moved by then
         has its data in the table: what the fresh worker does would hide that."""
         self.dispatch()
-        self.stack.hold(method=method, nth=nth, where="after")
+        self.stack.hold(nth=nth, where="after", **which(method))
         worker = self.worker()
         reached = wait_until("the request to hold, or the end", lambda: self.stack.bench("hold")["arrived"] or (self.waiting() == 0 and "end"))
         self.end(worker, signal.SIGKILL)

@@ -190,6 +190,9 @@ test-flow: programs
 .PHONY: outages
 outages: programs ## an hour (on a fast clock) without each service, in each way, and without each pair; minutes
 	@OUTAGES=all test/flow/run.py $(B) test_outages
+.PHONY: sweep
+sweep: programs ## every request of a run fails, loses its answer, kills its worker: all entities, both kinds of failure (SWEEP_ONLY='write.*')
+	@for mode in incremental full; do SWEEP_LONG=1 test/flow/run.py $(B) test_sweep_$$mode || exit 1; done
 test-terraform: $(B)/st-ingestor ## terraform/ against the provider's schema and against what init makes
 	@test/run_terraform.sh $(B)
 lint: ## format, layers, headers that compile alone, banned functions, sizes, generated documents

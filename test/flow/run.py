@@ -15,7 +15,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 MODULE_S = 1800
 SIDE_BY_SIDE = int(os.environ.get("FLOW_JOBS", 3))
-LONGEST_FIRST = ["test_outages", "test_weather", "test_dlq", "test_backfill", "test_sql", "test_serve", "test_sanitized", "test_workers", "test_hostile_source"]
+LONGEST_FIRST = [
+    "test_outages", "test_zombies", "test_shutdown", "test_weather", "test_sweep_full", "test_sweep_incremental", "test_dlq", "test_backfill", "test_chaos", "test_deferred", "test_reconcile",
+    "test_sql", "test_serve", "test_sanitized", "test_workers", "test_hostile_source",
+]
 
 
 def run_here(build, names):

@@ -14,6 +14,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -81,7 +82,7 @@ class Chaos:
                                 "servicetitan": stack.env["ST_API_URL"].removeprefix("http://")})
         stack.ingestor("init", *self.arguments)
         self.fleet = Fleet(stack, self.options.workers, self.arguments, self.worker_environment(), self.note, self.found)
-        self.mischief = Mischief(random.Random(f"{self.options.seed}/mischief"), stack, self.network, self.fleet, scale, self.note, self.found)
+        self.mischief = Mischief(random.Random(f"{self.options.seed}/mischief"), stack, self.network, self.fleet, scale, self.note)
         self.dispatcher = Dispatcher(self.options.seed, stack, TENANTS)
         self.editor = Editor(self.options.seed, stack, TENANTS)
         self.watcher = Watcher(stack)
@@ -210,7 +211,7 @@ class Chaos:
         processes = list(self.stack.processes)
         for process in processes:
             if process.poll() is None:
-                process.send_signal(18)  # SIGCONT: a stopped one does not hear SIGTERM
+                process.send_signal(signal.SIGCONT)  # a stopped one does not hear SIGTERM
         self.stack.end(processes)
         self.stack.processes = []
         if hasattr(self, "network"):

@@ -40,24 +40,25 @@ FAULTS = [
     ("pubsub.Acknowledge", {"kind": "cut_after"}),
     ("pubsub.ModifyAckDeadline", {"kind": "status", "code": "UNAVAILABLE"}),
     ("pubsub.ModifyAckDeadline", {"kind": "ignore"}),
-    ("pubsub.StreamingPull", {"kind": "cut_after", "on": "response"}),
+    ("pubsub.StreamingPull", {"kind": "cut_before", "on": "response"}),
     ("pubsub.StreamingPull", {"kind": "silence", "on": "response"}),
+    ("pubsub.StreamingPull", {"kind": "garbage", "on": "response"}),
+    ("write.AppendRows", {"kind": "garbage", "on": "response"}),
     ("pubsub.delivery", {"kind": "duplicate", "delayMs": 5000, "on": "point"}),
 ]
 ONCE = ("expire_token",)  # a second 401 for a fresh token would be a reason
 HAZARDS = {"youngTableMs": (0, 20000), "jobsHiddenLooks": (0, 3), "appendIdleMs": (5000, 600000)}
 WEIGHTS = {"kill": 4, "term": 3, "stop": 3, "cut": 4, "fault": 8, "streams": 1, "hazard": 1, "latency": 1}
 GAP_S = (0.2, 3.0)
-TERM_LIMIT_S = 8
 LEASE_S = 60
 
 
 class Mischief:
-    """Called from one thread: tick() as often as one likes. `fleet` restarts what ends; `found` takes violations."""
+    """Called from one thread: tick() as often as one likes. `fleet` starts again what ends."""
 
-    def __init__(self, rng, stack, network, fleet, scale, say, found):
+    def __init__(self, rng, stack, network, fleet, scale, say):
         self.rng, self.stack, self.network, self.fleet = rng, stack, network, fleet
-        self.scale, self.say, self.found = scale, say, found
+        self.scale, self.say = scale, say
         self.counts = dict.fromkeys((*WEIGHTS, "skipped"), 0)
         self.next_at = time.monotonic() + 1
         self.later = []  # (when, serial, what to do)

@@ -82,7 +82,7 @@ class Chaos:
                                 "servicetitan": stack.env["ST_API_URL"].removeprefix("http://")})
         stack.ingestor("init", *self.arguments)
         self.fleet = Fleet(stack, self.options.workers, self.arguments, self.worker_environment(), self.note, self.found)
-        self.mischief = Mischief(random.Random(f"{self.options.seed}/mischief"), stack, self.network, self.fleet, scale, self.note)
+        self.mischief = Mischief(random.Random(f"{self.options.seed}/mischief"), stack, self.network, self.fleet, scale, self.options.gap, self.note)
         self.dispatcher = Dispatcher(self.options.seed, stack, TENANTS)
         self.editor = Editor(self.options.seed, stack, TENANTS)
         self.watcher = Watcher(stack)
@@ -149,7 +149,9 @@ class Chaos:
 
     def calm(self):
         self.tell("the storm is over; the lanes drain")
+        began = time.monotonic()
         self.drain("after the storm")
+        self.summary["drained_s"] = round(time.monotonic() - began, 1)
         time.sleep(LAG_S / self.options.scale)  # the last edits show in the lists
         self.dispatcher.all_at_once("incremental")
         self.drain("the last incrementals")
@@ -227,8 +229,9 @@ class Chaos:
                 print(f"  {name:<22} {value}")
         if self.options.json:
             pathlib.Path(self.options.json).write_text(json.dumps(self.summary, indent=1) + "\n")
-        if not self.problems:
+        if not self.problems and not self.options.keep:
             shutil.rmtree(self.data)
+        if not self.problems:
             return 0
         for problem in self.problems:
             print(f"chaos: {problem}")
@@ -256,8 +259,10 @@ def main():
     parser.add_argument("--seed", type=int, help="draws everything; default: a random one")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=250, help="jobs per tenant; the other entities follow (250)")
+    parser.add_argument("--gap", type=float, nargs=2, default=(0.2, 3.0), metavar=("MIN", "MAX"), help="seconds between two misfortunes (0.2 3.0)")
     parser.add_argument("--scale", type=int, default=30, help="how many times as fast timers run (30)")
     parser.add_argument("--drain", type=float, default=DRAIN_S, help="seconds that the lanes may need to drain afterwards")
+    parser.add_argument("--keep", action="store_true", help="keep the folder of logs also when all is right")
     parser.add_argument("--json", help="write the summary into this file")
     options = parser.parse_args()
     if options.workers < 1 or options.duration <= 0 or options.scale < 1 or options.jobs < 1:

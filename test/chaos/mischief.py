@@ -49,16 +49,15 @@ FAULTS = [
 ONCE = ("expire_token",)  # a second 401 for a fresh token would be a reason
 HAZARDS = {"youngTableMs": (0, 20000), "jobsHiddenLooks": (0, 3), "appendIdleMs": (5000, 600000)}
 WEIGHTS = {"kill": 4, "term": 3, "stop": 3, "cut": 4, "fault": 8, "streams": 1, "hazard": 1, "latency": 1}
-GAP_S = (0.2, 3.0)
 LEASE_S = 60
 
 
 class Mischief:
     """Called from one thread: tick() as often as one likes. `fleet` starts again what ends."""
 
-    def __init__(self, rng, stack, network, fleet, scale, say):
+    def __init__(self, rng, stack, network, fleet, scale, gap_s, say):
         self.rng, self.stack, self.network, self.fleet = rng, stack, network, fleet
-        self.scale, self.say = scale, say
+        self.scale, self.gap_s, self.say = scale, gap_s, say
         self.counts = dict.fromkeys((*WEIGHTS, "skipped"), 0)
         self.next_at = time.monotonic() + 1
         self.later = []  # (when, serial, what to do)
@@ -76,7 +75,7 @@ class Mischief:
         self.run_due()
         if time.monotonic() < self.next_at:
             return
-        self.next_at = time.monotonic() + self.rng.uniform(*GAP_S)
+        self.next_at = time.monotonic() + self.rng.uniform(*self.gap_s)
         what = self.rng.choices(list(WEIGHTS), WEIGHTS.values())[0]
         told = getattr(self, what)()
         self.counts[what if told else "skipped"] += 1

@@ -51,7 +51,7 @@ class Chaos(unittest.TestCase):
             def bench(self, *words):
                 return {"streams": 0}
 
-        mischief = Mischief(random.Random(seed), Nothing(), Nothing(), Nothing(), 30, told.append)
+        mischief = Mischief(random.Random(seed), Nothing(), Nothing(), Nothing(), 30, (0.2, 3.0), told.append)
         for _ in range(60):
             mischief.next_at = 0
             mischief.tick()

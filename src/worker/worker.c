@@ -23,7 +23,8 @@ enum {
     MAX_OUTSTANDING_BYTES = 16 << 20,
     RETRY_MIN_S = 10,  /* the subscriptions' retry policy: a message that was given back comes again after this, */
     RETRY_MAX_S = 600, /* twice as late each time, at most this late */
-    POLL_MS = 250,     /* how often waiting messages are looked at again: breakers change state by time alone */
+    PREPARE_PAUSE_MS = 15000,
+    POLL_MS = 250, /* how often waiting messages are looked at again: breakers change state by time alone */
 };
 
 struct slot {
@@ -321,6 +322,19 @@ static bool prepare(struct worker *w, struct error *err)
     return true;
 }
 
+/* A worker that is to stay waits out an outage at its start as it does later: whoever started it need not do so again. */
+static bool prepare_patiently(struct worker *w, struct error *err)
+{
+    while (!prepare(w, err)) {
+        if (w->options->drain_idle_ms > 0 || (err->class != ERROR_RETRY && err->class != ERROR_THROTTLED))
+            return false;
+        log_warn(&worker_log, LOG_MSG("Warehouse does not answer; the worker waits for it"), LOG_ERR(err));
+        (void)!cancel_sleep_ms(w->options->shutdown, PREPARE_PAUSE_MS);
+        *err = ERROR_INIT;
+    }
+    return true;
+}
+
 /* Messages travel in real time, also where a test lets the clock run faster. */
 static int64_t drain_idle_ms(const struct worker *w)
 {
@@ -450,7 +464,7 @@ bool worker_run(const struct worker_options *options, struct worker_totals *ret,
     struct worker w;
     init(&w, options);
     const struct listener_options listen = {w.env.settings, look, &w};
-    bool ok = listener_start(&listen, &w.listener, err) && prepare(&w, err) && subscribe(&w, err);
+    bool ok = listener_start(&listen, &w.listener, err) && prepare_patiently(&w, err) && subscribe(&w, err);
     if (ok) {
         log_info(&worker_log, LOG_MSG("Worker started"), LOG_INT("slots", w.slot_count),
                  LOG_INT("tenants", w.env.settings->tenant_count), LOG_STR("worker", w.name));

@@ -45,9 +45,14 @@ class Fleet:
         if worker.ending == "killed":
             right = code == -signal.SIGKILL
         else:
-            right = worker.ending == "asked" and code == 0
+            right = worker.ending == "asked" and (code == 0 or self.was_too_young(worker))
         if not right:
             self.found(f"{worker.log}: ended with {code} ({worker.ending or 'nobody asked it to'})")
+
+    @staticmethod
+    def was_too_young(worker):
+        """The signal came before main(): nobody listened yet, and nothing was begun."""
+        return worker.returncode == -signal.SIGTERM and worker.log.stat().st_size == 0
 
     def end(self):
         """All asked to end, nothing being wrong any more."""

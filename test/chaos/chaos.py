@@ -31,7 +31,7 @@ from traffic import Dispatcher, Editor, Watcher  # noqa: E402
 
 TENANTS = (101, 202)
 PROGRESS_S = 10
-DRAIN_S = 240
+DRAIN_S = 300
 OVERLAP_S = 300
 LAG_S = 120  # lists show an edit so late
 TOLD_S = 0.05
@@ -260,7 +260,7 @@ def main():
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=250, help="jobs per tenant; the other entities follow (250)")
     parser.add_argument("--gap", type=float, nargs=2, default=(0.2, 3.0), metavar=("MIN", "MAX"), help="seconds between two misfortunes (0.2 3.0)")
-    parser.add_argument("--scale", type=int, default=30, help="how many times as fast timers run (30)")
+    parser.add_argument("--scale", type=int, default=20, help="how many times as fast timers run (20)")
     parser.add_argument("--drain", type=float, default=DRAIN_S, help="seconds that the lanes may need to drain afterwards")
     parser.add_argument("--keep", action="store_true", help="keep the folder of logs also when all is right")
     parser.add_argument("--json", help="write the summary into this file")

@@ -51,7 +51,7 @@ class Chaos:
         self.stack = ChaosStack(options.build, self.data)
         self.marker = f"CHAOS_RUN={self.data}"
         self.diary = open(self.data / "mischief.log", "w")
-        self.summary = {}
+        self.summary = {"seed": options.seed, "workers": options.workers, "duration_s": options.duration}
 
     # ---- telling ----
     def tell(self, text):
@@ -190,7 +190,7 @@ class Chaos:
                                             f"FROM `{{p}}.st_stage_v2.stage_{entity}`")[0]["n"]) for entity in verify.ENTITIES)
         counts = self.mischief.counts
         self.summary |= {
-            "seed": self.options.seed, "workers": self.options.workers, "duration_s": self.options.duration, "kills": counts["kill"], "sigterms": counts["term"],
+            "kills": counts["kill"], "sigterms": counts["term"],
             "slowest_sigterm_s": round(self.fleet.slowest_term_s, 1), "stops": counts["stop"], "cuts": counts["cut"] + counts["streams"], "faults": counts["fault"],
             "hazards": counts["hazard"] + counts["latency"], "messages": len(self.dispatcher.sent),
             "edits": self.editor.count, "deliveries": sum(s["acked"] + s["nacked"] + s["expired"] for s in lanes),
@@ -271,6 +271,7 @@ def main():
         options.seed = random.SystemRandom().randrange(1, 1000000)
     print(f"chaos: seed {options.seed}, {options.workers} workers, {options.duration:g} s", flush=True)
     os.chdir(ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whatever ends this ends what it started
     return Chaos(options).run()
 
 

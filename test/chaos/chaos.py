@@ -114,7 +114,7 @@ class Chaos:
         for thread in threads:
             thread.start()
         ends_at, tells_at = time.monotonic() + self.options.duration, time.monotonic() + PROGRESS_S
-        while time.monotonic() < ends_at:
+        while time.monotonic() < ends_at or sum(self.mischief.counts.values()) < self.options.least:
             self.mischief.tick()
             self.fleet.tick()
             if time.monotonic() >= tells_at:
@@ -256,6 +256,7 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--local-build", help="the folder of st-local, where it is another one")
     parser.add_argument("--duration", type=float, default=60, help="seconds of mischief (60)")
+    parser.add_argument("--least", type=int, default=0, metavar="N", help="and until so many things went wrong, however slow the machine is (0)")
     parser.add_argument("--seed", type=int, help="draws everything; default: a random one")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=250, help="jobs per tenant; the other entities follow (250)")

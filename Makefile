@@ -218,6 +218,16 @@ demo: ## the whole pipeline on this machine: simulated ServiceTitan -> Pub/Sub -
 	@$(MAKE) -j$(JOBS) programs
 	@test/demo/demo.py --build $(B) $(DEMO)
 
+# A sanitized program is slow: its timers run less fast, so that none of its leases ends by slowness alone.
+DURATION ?= 60
+WORKERS ?= 3
+SEED ?=
+.PHONY: chaos
+chaos: ## kill, stop and cut off workers at random for DURATION=60 s, then compare (SEED=n repeats a run, WORKERS=3)
+	@$(MAKE) --no-print-directory deps-check
+	@$(MAKE) -j$(JOBS) programs
+	@test/chaos/chaos.py --build $(B) --duration $(DURATION) --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) $(if $(SANITIZE),--scale 10) $(CHAOS)
+
 # ---- Installing, and the image --------------------------------------------------------------------------------------
 # The program finds config/ in the working folder, beside itself or one folder above: PREFIX is a folder of its own.
 PREFIX ?= /opt/st-ingestor

@@ -44,6 +44,19 @@ class Signals(unittest.TestCase):
                 process.send_signal(signal.SIGTERM)
                 self.assert_orderly_end(process)
 
+    def test_a_worker_waits_out_an_outage_at_its_start(self):
+        self.stack.env["ST_CLOCK_SCALE"] = "100"
+        self.start_local()
+        self.stack.ingestor("init")
+        self.stack.fault("bigquery.*", "status", status=503, count=100000)
+        stays = self.stack.start("worker", "st-ingestor", "worker")
+        waits = "The warehouse does not answer; the worker waits and asks again"
+        wait_until("patience", lambda: [line["message"] for line in log_lines(stays)].count(waits) >= 2)
+        self.stack.clear_faults()
+        wait_until("start", lambda: any(line["message"] == "Worker started" for line in log_lines(stays)))
+        stays.send_signal(signal.SIGTERM)
+        self.assert_orderly_end(stays)
+
     def test_a_foreign_sigusr2_does_not_make_the_program_deaf(self):
         self.start_local()
         process = self.stack.start("serve", "st-ingestor", "serve")

@@ -70,8 +70,9 @@ class Phases(unittest.TestCase):
         return lines[-1]
 
     def finish(self):
-        """By a second worker, until the message is acked."""
+        """By a second worker, until the message is acked; where the ack came through, there is nothing to do."""
         worker = self.stack.start("worker", "st-ingestor", "worker")
+        wait_until("its start", lambda: any(line["message"] == "Worker started" for line in log_lines(worker)))
         wait_until("the message's end", lambda: unsettled(self.stack) == 0)
         self.end(worker)
         self.stack.check("--entity", ENTITY, "--sample", 0)

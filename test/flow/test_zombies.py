@@ -70,6 +70,8 @@ class Zombies(unittest.TestCase):
             others = [self.worker() for _ in range(2)]
             self.edit_and_dispatch()
             wait_until("the end of both messages", lambda: unsettled(self.stack) == 0)
+            for other in others:
+                wait_until("its start", lambda: any(line["message"] == "Worker started" for line in log_lines(other)))
             self.end(*others)
             before = self.watermark()
         finally:

@@ -85,7 +85,8 @@ char *settings_find(const char *given, const char *name);
 const struct tenant_settings *settings_tenant(const struct settings *settings,
                                               int64_t id); /* NULL when not configured */
 const struct entity_settings *settings_entity(const struct settings *settings,
-                                              const char *name); /* NULL when unknown */
+                                              const char *name);           /* NULL when unknown */
+int64_t settings_tenant_rate(const struct settings *settings, int64_t id); /* per second; its own or the common one */
 /* All entities by priority, then in registry order: ret has room for entity_count of them (at most REGISTRY_MAX_ENTITIES). */
 void settings_order(const struct settings *settings, const struct entity_settings **ret);
 /* The same check as settings_load's, for what a command needs only in some of its uses. */

@@ -39,6 +39,7 @@ struct st_stats {
 };
 void st_tenant_stats(struct st_tenant *tenant, struct st_stats *ret);
 enum breaker_state st_tenant_breaker(struct st_tenant *tenant);
+void st_tenant_set_rate(struct st_tenant *tenant, double rate_per_second, double burst);
 double st_tenant_rate(struct st_tenant *tenant); /* requests per second that the limiter allows now */
 
 enum st_column { ST_CREATED_ON, ST_MODIFIED_ON };

@@ -46,3 +46,8 @@ struct slice secret_reveal(const struct secret *secret)
 {
     return secret ? slice_of(secret->bytes, secret->len) : slice_str("");
 }
+
+bool secret_equal(const struct secret *a, const struct secret *b)
+{
+    return slice_eq(secret_reveal(a), secret_reveal(b));
+}

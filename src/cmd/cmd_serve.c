@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "command.h"
 #include "operate/api.h"
+#include "reload.h"
 #include "signals.h"
 
 enum {
@@ -45,15 +46,20 @@ static enum exit_code exec(struct invocation *in)
     struct error err = ERROR_INIT;
     struct services services = {0};
     struct signals signals;
+    struct reload reload;
     if (in->argc > 0)
         return usage_error(in, "unexpected argument '%s'", in->argv[0]);
     struct cancel *shutdown = cancel_new(NULL);
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     raise_descriptor_limit();
-    signals_catch(&signals, shutdown, "Shutdown asked for; waiting requests are answered with their task ids");
+    reload_init(&reload, in);
+    signals_catch(&signals, &(const struct signals_options){
+                                shutdown, "Shutdown asked for; waiting requests are answered with their task ids",
+                                reload_now, &reload});
     bool ok = serve(in, &services, shutdown, &err);
     services_close(&services);
     signals_release(&signals);
+    reload_release(&reload);
     cancel_free(shutdown);
     return ok ? EXIT_OK : command_failed(in, &err);
 }
@@ -71,7 +77,8 @@ const struct command command_serve = {
         "Each takes tenant=ID. Those that start something wait for the run (timeout=SECONDS, 300) and then answer\n"
         "202 with a status URL; wait=false answers at once. With API_TOKEN all but /health and /ready need it as\n"
         "a bearer token; without it, only this machine may start something, unless\n"
-        "API_ALLOW_UNAUTHENTICATED=true. SIGTERM and SIGINT end it.",
+        "API_ALLOW_UNAUTHENTICATED=true. SIGTERM and SIGINT end it; SIGHUP\n"
+        "reads the log level again.",
     .needs = SETTINGS_PUBSUB | SETTINGS_BIGQUERY,
     .service = true,
     .exec = exec,

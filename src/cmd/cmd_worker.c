@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "command.h"
+#include "reload.h"
 #include "signals.h"
 #include "worker/worker.h"
 
@@ -39,6 +40,7 @@ static enum exit_code exec(struct invocation *in)
     struct error err = ERROR_INIT;
     struct services services;
     struct signals signals;
+    struct reload reload;
     struct worker_totals totals = {0};
     int64_t drain_idle_ms;
     if (!read_drain(in, &drain_idle_ms))
@@ -48,11 +50,17 @@ static enum exit_code exec(struct invocation *in)
     struct cancel *shutdown = cancel_new(NULL);
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
-    signals_catch(&signals, shutdown, "Shutdown asked for; unfinished work is given back");
+    reload_init(&reload, in);
+    signals_catch(&signals, &(const struct signals_options){
+                                shutdown, "Shutdown asked for; unfinished work is given back", reload_now, &reload});
     const struct worker_options options = {&services, shutdown, drain_idle_ms};
-    bool ok = services_open(&services, &in->settings, in->command->needs, &err) && worker_run(&options, &totals, &err);
+    bool ok = services_open(&services, &in->settings, in->command->needs, &err);
+    reload_set_services(&reload, ok ? &services : NULL);
+    ok = ok && worker_run(&options, &totals, &err);
+    reload_set_services(&reload, NULL);
     services_close(&services);
     signals_release(&signals);
+    reload_release(&reload);
     cancel_free(shutdown);
     if (!ok)
         return command_failed(in, &err);
@@ -71,8 +79,11 @@ static const struct command_option options[] = {
 const struct command command_worker = {
     .name = "worker",
     .summary = "Pull messages and run the ingestions they ask for.",
-    .details = "Logs one JSON object per line on standard error. SIGTERM and SIGINT give unfinished messages back and "
-               "end the program. With WORKER_PORT set it answers GET /health, /ready and /metrics there.",
+    .details =
+        "Logs one JSON object per line on standard error. SIGTERM and SIGINT give unfinished messages back and "
+        "end the program within 8 s; a second one ends it at once. SIGHUP reads the settings again: log level and "
+        "rates take effect, what needs a restart is named. With WORKER_PORT set it answers GET /health, /ready and "
+        "/metrics there.",
     .options = options,
     .needs = SETTINGS_PUBSUB | SETTINGS_BIGQUERY | SETTINGS_SERVICETITAN,
     .service = true,

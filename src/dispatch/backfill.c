@@ -38,12 +38,6 @@ static bool count_range(void *user, const struct slice_range *range, int64_t *re
            error_prefix(err, "counting %s of tenant %lld", range->entity->name, (long long)range->tenant);
 }
 
-static int64_t rate_of(const struct settings *s, int64_t tenant)
-{
-    int64_t own = settings_tenant(s, tenant)->rate_per_second;
-    return own ? own : s->st_rate_per_second;
-}
-
 static bool plan_range(struct planner *p, struct range_plan *plan, struct error *err)
 {
     const struct settings *s = p->services->settings;
@@ -53,7 +47,7 @@ static bool plan_range(struct planner *p, struct range_plan *plan, struct error 
         return false;
     if (p->request->slice_us)
         return slices_fixed(&plan->list, range, p->request->slice_us, page, err);
-    int64_t capacity = slices_capacity(range->entity, page, rate_of(s, range->tenant));
+    int64_t capacity = slices_capacity(range->entity, page, settings_tenant_rate(s, range->tenant));
     return slices_auto(&plan->list, range, capacity, page, count_range, p, err);
 }
 

@@ -62,7 +62,6 @@ static bool open_bigquery(struct services *v, const struct settings *s, struct e
 static struct st_tenant *open_tenant(struct services *v, const struct settings *s, const struct tenant_settings *t,
                                      struct error *err)
 {
-    int64_t rate = t->rate_per_second ? t->rate_per_second : s->st_rate_per_second;
     const struct st_tenant_options options = {
         .tenant = t->id,
         .api_url = t->api_url ? t->api_url : s->st_api_url,
@@ -70,7 +69,7 @@ static struct st_tenant *open_tenant(struct services *v, const struct settings *
         .client_id = t->client_id,
         .client_secret = t->client_secret,
         .app_key = t->app_key,
-        .rate_per_second = (double)rate,
+        .rate_per_second = (double)settings_tenant_rate(s, t->id),
         .burst = (double)s->st_burst,
         .max_retries = (int)s->max_retries,
         .timeout_ms = s->st_timeout_ms,

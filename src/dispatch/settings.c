@@ -379,6 +379,12 @@ const struct tenant_settings *settings_tenant(const struct settings *s, int64_t 
     return NULL;
 }
 
+int64_t settings_tenant_rate(const struct settings *s, int64_t id)
+{
+    const struct tenant_settings *tenant = settings_tenant(s, id);
+    return tenant && tenant->rate_per_second ? tenant->rate_per_second : s->st_rate_per_second;
+}
+
 const struct entity_settings *settings_entity(const struct settings *s, const char *name)
 {
     for (size_t i = 0; i < s->entity_count; i++)

@@ -260,6 +260,11 @@ double st_tenant_rate(struct st_tenant *tenant)
     return limiter_rate(tenant->limiter);
 }
 
+void st_tenant_set_rate(struct st_tenant *tenant, double rate_per_second, double burst)
+{
+    limiter_set_rate(tenant->limiter, rate_per_second, burst);
+}
+
 /* status 0: no (whole) reply came. */
 static void count_exchange(const struct st_tenant *tenant, const char *endpoint, int status,
                            const struct http_response *response)

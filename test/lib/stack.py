@@ -257,3 +257,9 @@ def tail(process, size=1200):
 def log_lines(process):
     """The JSON log lines of a worker."""
     return [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
+
+
+def unsettled(stack, subscription="st-ingest-worker"):
+    """Messages of the subscription that are neither acked nor dead-lettered: ready, leased or delayed."""
+    stats = http(f"{stack.env['ST_LOCAL_PUBSUB_ADMIN_URL']}/_local/pubsub")["subscriptions"]
+    return next(s["ready"] + s["leased"] + s["delayed"] for s in stats if s["name"].endswith(f"/{subscription}"))

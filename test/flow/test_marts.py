@@ -43,8 +43,9 @@ CUSTOMERS = [
     made({"id": 1, "name": "Ada", "type": "Residential", "active": True}, "2024-01-01T07:30:00Z"),  # 2023-12-31, 23:30 there
     made({"id": 2, "name": "Bob", "type": "Residential", "active": False, "mergedToId": 1}, "2024-01-02T12:00:00Z"),
     made({"id": 3, "name": "Cem", "type": "Residential", "active": False, "mergedToId": 2}, "2024-01-03T12:00:00Z"),  # 3 -> 2 -> 1
-    made({"id": 4, "name": "Dot", "type": "Residential", "active": False, "mergedToId": 5}, "2024-01-04T12:00:00Z"),  # 4 -> 5 -> 4: a circle
-    made({"id": 5, "name": "Eve", "type": "Residential", "active": False, "mergedToId": 4}, "2024-01-05T12:00:00Z"),
+    made({"id": 4, "name": "Dot", "type": "Residential", "active": False, "mergedToId": 5}, "2024-01-04T12:00:00Z"),  # 4 -> 5 -> 40 -> 4: a circle
+    made({"id": 5, "name": "Eve", "type": "Residential", "active": False, "mergedToId": 40}, "2024-01-05T12:00:00Z"),
+    made({"id": 40, "name": "Elo", "type": "Residential", "active": False, "mergedToId": 4}, "2024-01-05T12:00:00Z"),
     made({"id": 6, "name": "Fay", "type": "Commercial", "active": True}, "2024-01-06T12:00:00Z"),  # deleted below
     made({"id": 7, "name": "Gus", "type": "Residential", "active": False, "mergedToId": 99}, "2024-01-07T12:00:00Z"),  # 99 was never seen
     made({"id": 8, "name": "Hal", "type": "Residential", "active": False, "mergedToId": 6}, "2024-01-08T12:00:00Z"),
@@ -62,9 +63,9 @@ CAMPAIGNS = [
     made({"id": 51, "name": "Web", "active": True}, "2024-01-01T12:00:00Z"),  # deleted below
 ]
 JOBS = [
-    # Sunday, November 3, 23:30 after the end of summer time; completed an hour later, on Monday.
+    # Sunday, November 3, 23:30 after the end of summer time; completed a day later, Monday, 23:30: Tuesday in UTC.
     made({"id": 101, "jobNumber": "J101", "jobStatus": "Completed", "customerId": 1, "locationId": 10, "campaignId": 50, "invoiceId": 301, "total": 150.00, "businessUnitId": 7},
-         "2024-11-04T07:30:00Z", completedOn="2024-11-04T08:30:00Z"),
+         "2024-11-04T07:30:00Z", completedOn="2024-11-05T07:30:00Z"),
     # Saturday, November 2, 23:30 in summer time.
     made({"id": 102, "jobNumber": "J102", "jobStatus": "Canceled", "customerId": 3, "locationId": 11, "campaignId": 50, "invoiceId": 305, "total": 50, "businessUnitId": 7}, "2024-11-03T06:30:00Z"),
     # March 10, 23:59 on the day on which summer time began, and two minutes later; its customer gets deleted, its location was never seen.
@@ -186,6 +187,8 @@ class Marts(unittest.TestCase):
         execute(stack, f"INSERT INTO `{{p}}.st_mart_v2.tenant_settings` (tenant_id, time_zone) VALUES ({NORTH}, 'America/Los_Angeles'), ({NORTH}, 'America/Los_Angeles'), ({SOUTH}, '')")
         for table, key in (("customers", 6), ("campaigns", 51)):
             execute(stack, f"UPDATE `{{p}}.st_raw_v2.raw_{table}` SET _deleted_at = CURRENT_TIMESTAMP() WHERE id = {key}")
+        # In SOUTH, Bob was not merged: tenants have nothing to do with each other.
+        execute(stack, f"UPDATE `{{p}}.st_raw_v2.raw_customers` SET mergedToId = NULL, active = TRUE WHERE id = 2 AND _tenant_id = {SOUTH}")
 
     def rows(self, view, columns, where="TRUE", tenant=NORTH):
         names = columns.split()
@@ -204,8 +207,8 @@ class Marts(unittest.TestCase):
             self.assertEqual(int(rows[0]["n"]), 2 * len(records), entity)
 
     def test_each_view_says_what_it_holds(self):
+        text = json.loads(self.stack.ingestor("schema", "ddl", "--json", "--config", self.stack.data / "config.json").stdout)
         for path in sorted((ROOT / "sql/mart").glob("*.sql")):
-            text = json.loads(self.stack.ingestor("schema", "ddl", "--json", "--config", self.stack.data / "config.json").stdout)
             sql = next(one["sql"] for one in text if one["name"] == f"view st_mart_v2.{path.stem}")
             with self.subTest(path.stem):
                 self.assertRegex(sql, r"OPTIONS\(description='[A-Z][^\\]*\?\\n\\nGrain: one row per ")
@@ -227,7 +230,10 @@ class Marts(unittest.TestCase):
             (7, 7, "survivor unknown", 0, "Gus", False),
             (8, 8, "survivor unknown", 0, "Hal", False),
             (9, 9, "not merged", 0, "Ida", True),
+            (40, 40, "endless", 20, "Elo", False),
         ])
+        self.assertEqual(self.rows("customer_survivors", "customer_id survivor_id merge_state merges", where="customer_id < 4", tenant=SOUTH),
+                         [(1, 1, "not merged", 0), (2, 2, "not merged", 0), (3, 2, "merged", 1)])
 
     def test_location_survivors(self):
         self.assertEqual(self.rows("location_survivors", "location_id survivor_id merge_state merges survivor_name survivor_customer_id city"), [
@@ -249,7 +255,7 @@ class Marts(unittest.TestCase):
         ])
         # The same in UTC.
         self.assertEqual(self.rows("jobs", "job_id created_day completed_day time_zone", tenant=SOUTH), [
-            (101, "2024-11-04", "2024-11-04", "UTC"), (102, "2024-11-03", None, "UTC"), (103, "2024-03-11", "2024-03-11", "UTC"), (104, "2024-11-01", None, "UTC")])
+            (101, "2024-11-04", "2024-11-05", "UTC"), (102, "2024-11-03", None, "UTC"), (103, "2024-03-11", "2024-03-11", "UTC"), (104, "2024-11-01", None, "UTC")])
         self.numeric("jobs", "total")
 
     def test_invoices(self):
@@ -366,6 +372,7 @@ class Marts(unittest.TestCase):
             (7, "Gus", "2024-01-07", *nothing),
             (8, "Hal", "2024-01-08", *nothing),
             (9, "Ida", "2024-01-09", 0, 0, 9, D(511), D(511), D(0), D(511), ahead(-91), ahead(5), D("56.78")),  # 511 / 9 = 56.777...
+            (40, "Elo", "2024-01-05", *nothing),
         ])
         self.numeric("customer_lifetime_value", "revenue", "billed", "paid", "owed", "revenue_per_invoice")
 

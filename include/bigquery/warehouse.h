@@ -46,6 +46,8 @@ struct ddl_object {
     const char *dataset, *name, *description; /* name: NULL for a dataset; description is never NULL */
     const struct table_schema *table;         /* DDL_TABLE */
     const char *query;                        /* DDL_VIEW */
+    size_t
+        level; /* DDL_VIEW: it reads views of lower levels only; 0: tables alone, or what init makes before the marts */
 };
 void ddl_each_object(const struct warehouse_names *names, const struct registry *registry,
                      void (*fn)(void *user, const struct ddl_object *object), void *user);

@@ -308,7 +308,8 @@ static bool visit_object(void *user, const struct object *object)
                                      .name = object->name,
                                      .description = description ? description : "",
                                      .table = object->table,
-                                     .query = query.ptr};
+                                     .query = query.ptr,
+                                     .level = object->mart ? mart_view_level(object->mart) : 0};
     visit->fn(visit->user, &shown);
     buf_release(&query);
     return true;

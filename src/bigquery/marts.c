@@ -134,6 +134,21 @@ bool mart_view_is_possible(const struct registry *registry, const struct mart_vi
            all_are_there(registry, view, "${BQ_DATASET_MART}.", false);
 }
 
+/* By the order of dependence, as view_is_there. */
+size_t mart_view_level(const struct mart_view *view)
+{
+    static const char hole[] = "${BQ_DATASET_MART}.";
+    size_t level = 1;
+    for (const char *at = strstr(view->text, hole); at; at = strstr(at, hole)) {
+        at += strlen(hole);
+        struct slice name = slice_of(at, strcspn(at, "`"));
+        for (const struct mart_view *other = views; other < view; other++)
+            if (slice_eq_str(name, other->name) && mart_view_level(other) >= level)
+                level = mart_view_level(other) + 1;
+    }
+    return level;
+}
+
 /* ---- Texts ------------------------------------------------------------------------------------------------------- */
 
 void mart_view_description(struct buf *out, const struct mart_view *view)

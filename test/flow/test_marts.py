@@ -131,6 +131,7 @@ ESTIMATES = [
     estimate(504, "Sold", 1000, "2024-11-10T12:00:00Z", job=101, soldOn="2024-11-10T13:00:00Z", isChangeOrder=True, items=[{**OFFER, "id": 62}]),
     estimate(505, "Sold", 1000, "2024-11-10T12:00:00Z", job=101, soldOn="2024-11-10T13:00:00Z", active=False, items=[{**OFFER, "id": 63}]),
     estimate(506, "Sold", 33.33, "2024-11-20T12:00:00Z", job=0, unit=None, soldOn="2024-11-21T12:00:00Z"),
+    estimate(507, "Open", 10, "2024-11-20T13:00:00Z", job=0, unit=None),
 ]
 
 
@@ -145,6 +146,7 @@ PAY_ITEMS = [
     pay(None, 800, 101, "2024-11-03", 10.00, hours=0.5),
     pay(702, 801, 0, "2024-11-04", 500.00),
     pay(703, 800, 101, "2024-11-04", -5.00),
+    pay(704, 800, 101, "2024-11-04", None, 1.25),  # an adjustment alone
 ]
 LISTS = {
     "crm/customers": CUSTOMERS, "crm/locations": LOCATIONS, "marketing/campaigns": CAMPAIGNS, "jpm/jobs": JOBS, "accounting/invoices": INVOICES, "accounting/payments": PAYMENTS,
@@ -215,6 +217,10 @@ class Marts(unittest.TestCase):
                 self.assertRegex(sql, r"\\nRules: ")
                 self.assertTrue("\\nTime zone: " in sql or path.stem in ("tenant_time_zones", "customer_survivors", "location_survivors"))
                 self.assertNotRegex(sql, r"\\nCost: |Parameters|\$\{|FLOAT64")
+
+    def test_every_view_has_a_test(self):
+        tests = {name.removeprefix("test_") for name in dir(self) if name.startswith("test_")}
+        self.assertLessEqual({path.stem for path in (ROOT / "sql/mart").glob("*.sql")}, tests)
 
     def test_tenant_time_zones(self):
         self.assertEqual(self.stack.query("SELECT tenant_id, time_zone FROM `{p}.st_mart_v2.tenant_time_zones`"), [{"tenant_id": str(NORTH), "time_zone": "America/Los_Angeles"}])
@@ -328,21 +334,21 @@ class Marts(unittest.TestCase):
         self.assertEqual(self.rows("estimate_conversion", columns), [
             # 501 is the first estimate of job 101, which is won by 502.
             ("2024-10-01", 7, "North", 1, 0, 1, 0, D(0), D(200), D(0), None, 1, 1, D(100)),
-            # 506 alone: job 0 is no job. Sold after a day.
-            ("2024-11-01", None, None, 1, 1, 0, 0, D(100), D("33.33"), D("33.33"), D(1), 1, 1, D(100)),
+            # 506 and 507: job 0 is no job, so these are two opportunities. 33.33 + 10 offered; sold after a day.
+            ("2024-11-01", None, None, 2, 1, 0, 1, D(50), D("43.33"), D("33.33"), D(1), 2, 1, D(50)),
             # 502 and 503: 150 + 80. 502's opportunity is October's; 503 is one of its own, and open. 504 and 505 do not count.
             ("2024-11-01", 7, "North", 2, 1, 0, 1, D(50), D(230), D(150), D(290), 1, 0, D(0)),
         ])
         # In UTC 501 was made in November: one opportunity more there.
         self.assertEqual(self.rows("estimate_conversion", "month business_unit_id estimates opportunities opportunities_won close_percent", tenant=SOUTH),
-                         [("2024-11-01", None, 1, 1, 1, D(100)), ("2024-11-01", 7, 3, 2, 1, D(50))])
+                         [("2024-11-01", None, 2, 2, 1, D(50)), ("2024-11-01", 7, 3, 2, 1, D(50))])
         self.numeric("estimate_conversion", "conversion_percent", "offered_amount", "sold_amount", "average_days_to_sale", "close_percent")
 
     def test_gross_pay_by_job(self):
         columns = "employee_id job_id day employee_type job_number pay_items paid_hours amount adjustment gross_pay"
         self.assertEqual(self.rows("gross_pay_by_job", columns), [
             (800, 101, "2024-11-03", "Technician", "J101", 3, D(3), D(60), D("2.5"), D("62.5")),  # 40 + 2.50, 10, 10; 2 + 0.5 + 0.5 hours
-            (800, 101, "2024-11-04", "Technician", "J101", 1, D(0), D(-5), D(0), D(-5)),
+            (800, 101, "2024-11-04", "Technician", "J101", 2, D(0), D(-5), D("1.25"), D("-3.75")),
             (801, None, "2024-11-04", "Employee", None, 1, D(0), D(500), D(0), D(500)),
         ])
         self.numeric("gross_pay_by_job", "paid_hours", "amount", "adjustment", "gross_pay")
@@ -351,9 +357,9 @@ class Marts(unittest.TestCase):
         columns = "campaign_id month campaign_name campaign_category jobs completed_jobs canceled_jobs customers revenue line_cost gross_pay margin revenue_per_kept_job"
         self.assertEqual(self.rows("campaign_return", columns), [
             (None, "2024-03-01", None, None, 1, 1, 0, 1, D(0), D(0), D(0), D(0), D(0)),  # 103
-            # 101: 100.10 - 30.00 revenue over two invoices, 20.05 + 10.00 cost, 62.50 - 5.00 pay, each once; 102: 54.00 - 4.00. Ada and Cem are one.
-            # 120.10 - 30.05 - 57.50 = 32.55; one job of two was kept.
-            (50, "2024-11-01", "Radio", "Ads", 2, 1, 1, 1, D("120.1"), D("30.05"), D("57.5"), D("32.55"), D("120.1")),
+            # 101: 100.10 - 30.00 revenue over two invoices, 20.05 + 10.00 cost, 62.50 - 3.75 pay, each once; 102: 54.00 - 4.00. Ada and Cem are one.
+            # 120.10 - 30.05 - 58.75 = 31.30; one job of two was kept.
+            (50, "2024-11-01", "Radio", "Ads", 2, 1, 1, 1, D("120.1"), D("30.05"), D("58.75"), D("31.3"), D("120.1")),
             (51, "2024-10-01", None, None, 1, 0, 0, 1, D(0), D(0), D(0), D(0), D(0)),  # 104; deleted campaign
         ])
         self.assertEqual(self.rows("campaign_return", "campaign_id month", where="campaign_id = 51", tenant=SOUTH), [(51, "2024-11-01")])

@@ -435,7 +435,7 @@ VALUES ('never', 'jobs', 99, 'failed', TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERV
     # ---- the verb ----
     def test_every_file_has_a_test(self):
         tests = {name.removeprefix("test_") for name in dir(self) if name.startswith("test_")}
-        self.assertLessEqual({path.stem for path in QUERIES}, tests)
+        self.assertLessEqual({path.stem for path in QUERIES if path.parent.name != "mart"}, tests)  # the others: test_marts.py
 
     def test_the_list(self):
         listed = json.loads(self.stack.ingestor("query", "--json").stdout)

@@ -89,6 +89,8 @@ $(B)/%.o: %.c $(B)/flags | $(PROTO_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -I$(<D) $(if $(filter test/unit/%,$<),-I$(patsubst test/unit/%,src/%,$(<D))) -MMD -MP -c -o $@ $<
+# The texts of the analysts' views are part of the program.
+$(B)/src/bigquery/marts.o: $(wildcard sql/mart/*.sql)
 # Other flags, other objects: the file is made anew when the flags are others than those it holds.
 FLAGS := $(strip $(CC) $(CPPFLAGS) $(CFLAGS) $(GENFLAGS) $(LDFLAGS))
 $(B)/flags:

@@ -1427,3 +1427,299 @@ AS SELECT
 FROM `st_raw_v2.raw_campaigns` AS t
 WHERE t._deleted_at IS NULL;
 
+-- table st_mart_v2.tenant_settings
+CREATE TABLE IF NOT EXISTS `st_mart_v2.tenant_settings` (
+  `tenant_id` INT64 NOT NULL OPTIONS(description='ServiceTitan tenant'),
+  `time_zone` STRING OPTIONS(description='Time zone of the business, a name of the tz database such as America/New_York; UTC when missing')
+)
+OPTIONS(description='What the views of this dataset must be told about each tenant; written by hand, empty at first');
+
+-- view st_mart_v2.tenant_time_zones
+CREATE OR REPLACE VIEW `st_mart_v2.tenant_time_zones`
+OPTIONS(description='Which time zone does each tenant live in?\n\nGrain: one row per tenant that tenant_settings names with a time zone, whatever number of rows it has there.\nRules: tenants that are not named live in UTC. Write a zone once, and all views follow:\nINSERT INTO st_mart_v2.tenant_settings (tenant_id, time_zone) VALUES (1234567, \'America/New_York\')')
+AS SELECT tenant_id, MAX(time_zone) AS time_zone
+FROM `st_mart_v2.tenant_settings`
+WHERE time_zone != ''
+GROUP BY tenant_id;
+
+-- view st_mart_v2.customer_survivors
+CREATE OR REPLACE VIEW `st_mart_v2.customer_survivors`
+OPTIONS(description='Which customer stands for each customer after merges?\n\nGrain: one row per live customer; customers without a merge stand for themselves.\nRules: merges are followed one after the other, at most 20 times. merge_state says how it ended: \'not merged\'; \'merged\': the survivor\nwas found; \'survivor unknown\': the last one named is not in the warehouse, or deleted at the source, so the last known one stands for it;\n\'endless\': merged in a circle, or more than 20 times, so the customer stands for itself.')
+AS WITH RECURSIVE chain AS (
+  SELECT c._tenant_id AS tenant_id, c.id, c.id AS reached, c.mergedToId AS merged_to, 0 AS merges
+  FROM `st_stage_v2.customers` AS c
+  WHERE c.mergedToId IS NOT NULL
+  UNION ALL
+  SELECT chain.tenant_id, chain.id, c.id AS reached, c.mergedToId AS merged_to, chain.merges + 1 AS merges
+  FROM chain
+  JOIN `st_stage_v2.customers` AS c ON c._tenant_id = chain.tenant_id AND c.id = chain.merged_to
+  WHERE chain.merges < 20
+),
+last_of_chain AS (
+  SELECT tenant_id, id, reached, merged_to, merges
+  FROM chain
+  WHERE TRUE
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY tenant_id, id ORDER BY merges DESC) = 1
+),
+resolved AS (
+  SELECT c._tenant_id AS tenant_id, c.id,
+    IF(l.merges = 20 AND l.merged_to IS NOT NULL, c.id, IFNULL(l.reached, c.id)) AS survivor_id,
+    CASE
+      WHEN l.id IS NULL THEN 'not merged'
+      WHEN l.merged_to IS NULL THEN 'merged'
+      WHEN l.merges = 20 THEN 'endless'
+      ELSE 'survivor unknown'
+    END AS merge_state,
+    IFNULL(l.merges, 0) AS merges
+  FROM `st_stage_v2.customers` AS c
+  LEFT JOIN last_of_chain AS l ON l.tenant_id = c._tenant_id AND l.id = c.id
+)
+SELECT r.tenant_id, r.id AS customer_id, r.survivor_id, r.merge_state, r.merges, s.name AS survivor_name, s.type AS survivor_type,
+  s.active AS survivor_active, s.createdOn AS survivor_created_on
+FROM resolved AS r
+JOIN `st_stage_v2.customers` AS s ON s._tenant_id = r.tenant_id AND s.id = r.survivor_id;
+
+-- view st_mart_v2.location_survivors
+CREATE OR REPLACE VIEW `st_mart_v2.location_survivors`
+OPTIONS(description='Which location stands for each location after merges?\n\nGrain: one row per live location; locations without a merge stand for themselves.\nRules: merges are followed one after the other, at most 20 times. merge_state says how it ended: \'not merged\'; \'merged\': the survivor\nwas found; \'survivor unknown\': the last one named is not in the warehouse, or deleted at the source, so the last known one stands for it;\n\'endless\': merged in a circle, or more than 20 times, so the location stands for itself.')
+AS WITH RECURSIVE chain AS (
+  SELECT c._tenant_id AS tenant_id, c.id, c.id AS reached, c.mergedToId AS merged_to, 0 AS merges
+  FROM `st_stage_v2.locations` AS c
+  WHERE c.mergedToId IS NOT NULL
+  UNION ALL
+  SELECT chain.tenant_id, chain.id, c.id AS reached, c.mergedToId AS merged_to, chain.merges + 1 AS merges
+  FROM chain
+  JOIN `st_stage_v2.locations` AS c ON c._tenant_id = chain.tenant_id AND c.id = chain.merged_to
+  WHERE chain.merges < 20
+),
+last_of_chain AS (
+  SELECT tenant_id, id, reached, merged_to, merges
+  FROM chain
+  WHERE TRUE
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY tenant_id, id ORDER BY merges DESC) = 1
+),
+resolved AS (
+  SELECT c._tenant_id AS tenant_id, c.id,
+    IF(l.merges = 20 AND l.merged_to IS NOT NULL, c.id, IFNULL(l.reached, c.id)) AS survivor_id,
+    CASE
+      WHEN l.id IS NULL THEN 'not merged'
+      WHEN l.merged_to IS NULL THEN 'merged'
+      WHEN l.merges = 20 THEN 'endless'
+      ELSE 'survivor unknown'
+    END AS merge_state,
+    IFNULL(l.merges, 0) AS merges
+  FROM `st_stage_v2.locations` AS c
+  LEFT JOIN last_of_chain AS l ON l.tenant_id = c._tenant_id AND l.id = c.id
+)
+SELECT r.tenant_id, r.id AS location_id, r.survivor_id, r.merge_state, r.merges, s.name AS survivor_name,
+  s.customerId AS survivor_customer_id, s.address_street AS street, s.address_unit AS unit, s.address_city AS city,
+  s.address_state AS state, s.address_zip AS zip, s.address_country AS country
+FROM resolved AS r
+JOIN `st_stage_v2.locations` AS s ON s._tenant_id = r.tenant_id AND s.id = r.survivor_id;
+
+-- view st_mart_v2.jobs
+CREATE OR REPLACE VIEW `st_mart_v2.jobs`
+OPTIONS(description='Which jobs were there, for whom, where, and by which campaign?\n\nGrain: one row per job that is live at the source; canceled jobs too, with their job_status.\nTime zone: days are the tenant\'s (tenant_time_zones; UTC when it is not named there), with summer time.\nRules: customer and location are the survivors of merges, the ids as they stand in the job are in original_...; where they\nwere deleted, the job stays and their names are NULL. Campaign 0 is no campaign: NULL. total is before tax, and what the job says; what was\nbilled is in invoices.')
+AS SELECT j._tenant_id AS tenant_id, j.id AS job_id, j.jobNumber AS job_number, j.jobStatus AS job_status, j.priority,
+  DATE(j.createdOn, IFNULL(z.time_zone, 'UTC')) AS created_day, DATE(j.completedOn, IFNULL(z.time_zone, 'UTC')) AS completed_day,
+  j.createdOn AS created_on, j.completedOn AS completed_on, j.businessUnitId AS business_unit_id, j.jobTypeId AS job_type_id,
+  IFNULL(c.survivor_id, j.customerId) AS customer_id, j.customerId AS original_customer_id, c.survivor_name AS customer_name,
+  c.survivor_type AS customer_type, IFNULL(l.survivor_id, j.locationId) AS location_id, j.locationId AS original_location_id,
+  l.survivor_name AS location_name, l.street, l.city, l.state, l.zip, NULLIF(j.campaignId, 0) AS campaign_id, a.name AS campaign_name,
+  a.category_name AS campaign_category, NULLIF(j.invoiceId, 0) AS invoice_id, j.total, j.noCharge AS no_charge,
+  j.recallForId AS recall_for_id, j.soldById AS sold_by_id, IFNULL(z.time_zone, 'UTC') AS time_zone
+FROM `st_stage_v2.jobs` AS j
+LEFT JOIN `st_mart_v2.tenant_time_zones` AS z ON z.tenant_id = j._tenant_id
+LEFT JOIN `st_mart_v2.customer_survivors` AS c ON c.tenant_id = j._tenant_id AND c.customer_id = j.customerId
+LEFT JOIN `st_mart_v2.location_survivors` AS l ON l.tenant_id = j._tenant_id AND l.location_id = j.locationId
+LEFT JOIN `st_stage_v2.campaigns` AS a ON a._tenant_id = j._tenant_id AND a.id = j.campaignId;
+
+-- view st_mart_v2.invoices
+CREATE OR REPLACE VIEW `st_mart_v2.invoices`
+OPTIONS(description='Which invoices count, of which day, and how much is revenue?\n\nGrain: one row per invoice that is live and active at the source.\nTime zone: invoice_day and due_day are calendar days as they stand on the invoice, in no zone. Where an invoice names no day, the day on which\nit was made counts, in the tenant\'s zone (tenant_time_zones; UTC when it is not named there).\nRules: inactive invoices (voided, deleted) do not count. revenue is the amount before tax: subTotal; where that is missing, total less\nsalesTax. Adjustments are invoices of their own, often negative, on their own day (adjusts_invoice_id). Invoices of canceled jobs count as long as they are\nactive. customer_id is the survivor of merges. Where no due day is given, the invoice is due on its day.')
+AS SELECT i._tenant_id AS tenant_id, i.id AS invoice_id, i.referenceNumber AS invoice_number,
+  IFNULL(DATE(i.invoiceDate), DATE(i.createdOn, IFNULL(z.time_zone, 'UTC'))) AS invoice_day,
+  COALESCE(DATE(i.dueDate), DATE(i.invoiceDate), DATE(i.createdOn, IFNULL(z.time_zone, 'UTC'))) AS due_day, DATE(i.paidOn) AS paid_day,
+  IFNULL(c.survivor_id, i.customer_id) AS customer_id, i.customer_id AS original_customer_id,
+  IFNULL(c.survivor_name, i.customer_name) AS customer_name, NULLIF(i.jobId, 0) AS job_id, i.businessUnitId AS business_unit_id,
+  i.businessUnit_name AS business_unit_name, i.invoiceType_name AS invoice_type, i.adjustmentToId AS adjusts_invoice_id,
+  IFNULL(i.subTotal, IFNULL(i.total, 0) - IFNULL(i.salesTax, 0)) AS revenue, IFNULL(i.salesTax, 0) AS sales_tax,
+  IFNULL(i.total, 0) AS total, IFNULL(i.balance, 0) AS balance, IFNULL(z.time_zone, 'UTC') AS time_zone
+FROM `st_stage_v2.invoices` AS i
+LEFT JOIN `st_mart_v2.tenant_time_zones` AS z ON z.tenant_id = i._tenant_id
+LEFT JOIN `st_mart_v2.customer_survivors` AS c ON c.tenant_id = i._tenant_id AND c.customer_id = i.customer_id
+WHERE i.active IS NOT FALSE;
+
+-- view st_mart_v2.invoice_items
+CREATE OR REPLACE VIEW `st_mart_v2.invoice_items`
+OPTIONS(description='What was sold, line by line?\n\nGrain: one row per line of an invoice that is live and active; invoices without lines have no row.\nTime zone: invoice_day as in invoices.\nRules: those of invoices. total is the price of the line before tax, total_cost its cost; lines need not add up to the invoice\'s revenue\n(discounts of the whole invoice have no line), so sums of invoices come from invoices. The business unit is the line\'s, else the invoice\'s.')
+AS SELECT n.tenant_id, n.invoice_id, item.id AS item_id, item.`order` AS position, n.invoice_day, n.customer_id, n.job_id,
+  IFNULL(item.businessUnit.id, n.business_unit_id) AS business_unit_id, item.type AS item_type, item.skuId AS sku_id,
+  item.skuName AS sku_name, item.displayName AS display_name, item.quantity, item.price, item.total, item.cost,
+  item.totalCost AS total_cost, item.taxable, item.isChargeable AS is_chargeable, item.technicianId AS technician_id,
+  item.estimateItemId AS estimate_item_id
+FROM `st_stage_v2.invoices` AS i
+JOIN `st_mart_v2.invoices` AS n ON n.tenant_id = i._tenant_id AND n.invoice_id = i.id
+CROSS JOIN UNNEST(i.items) AS item;
+
+-- view st_mart_v2.estimate_items
+CREATE OR REPLACE VIEW `st_mart_v2.estimate_items`
+OPTIONS(description='What was offered, line by line, and was it sold?\n\nGrain: one row per line of an estimate that is live and active; estimates without lines have no row.\nTime zone: days are the tenant\'s (tenant_time_zones; UTC when it is not named there), with summer time.\nRules: is_sold is the estimate\'s: all of its lines are sold or none is. Several estimates of one job offer the same work at several\nprices, so the sum of what is not sold is no expected income. Change orders are marked by is_change_order.')
+AS SELECT e._tenant_id AS tenant_id, e.id AS estimate_id, item.id AS item_id, DATE(e.createdOn, IFNULL(z.time_zone, 'UTC')) AS created_day,
+  e.status, e.status = 'Sold' AS is_sold, DATE(e.soldOn, IFNULL(z.time_zone, 'UTC')) AS sold_day, e.soldBy AS sold_by_id,
+  NULLIF(e.jobId, 0) AS job_id, IFNULL(c.survivor_id, e.customerId) AS customer_id, e.businessUnitId AS business_unit_id,
+  e.isChangeOrder AS is_change_order, item.sku.id AS sku_id, item.sku.name AS sku_name, item.sku.displayName AS display_name,
+  item.sku.type AS sku_type, item.qty AS quantity, item.unitRate AS unit_rate, item.total, item.unitCost AS unit_cost,
+  item.totalCost AS total_cost, item.invoiceItemId AS invoice_item_id, IFNULL(z.time_zone, 'UTC') AS time_zone
+FROM `st_stage_v2.estimates` AS e
+LEFT JOIN `st_mart_v2.tenant_time_zones` AS z ON z.tenant_id = e._tenant_id
+LEFT JOIN `st_mart_v2.customer_survivors` AS c ON c.tenant_id = e._tenant_id AND c.customer_id = e.customerId
+CROSS JOIN UNNEST(e.items) AS item
+WHERE e.active IS NOT FALSE;
+
+-- view st_mart_v2.payment_applications
+CREATE OR REPLACE VIEW `st_mart_v2.payment_applications`
+OPTIONS(description='Which payment paid which invoice, and how much of it?\n\nGrain: one row per part of a live and active payment that was applied to an invoice.\nTime zone: payment_day is the calendar day as it stands on the payment, in no zone.\nRules: inactive payments (voided, deleted) do not count. Refunds are negative, or name the payment that they refund: is_refund. What is not applied\nto an invoice yet has no row: payment_total and unapplied_amount are the whole payment\'s and stand on each of its rows, so\nnever add them up here. The invoice may be inactive or deleted.')
+AS SELECT p._tenant_id AS tenant_id, p.id AS payment_id, part.appliedId AS application_id, part.appliedTo AS invoice_id,
+  part.appliedAmount AS applied_amount, part.appliedOn AS applied_on, DATE(p.date) AS payment_day, p.type AS payment_type,
+  IFNULL(c.survivor_id, p.customer_id) AS customer_id, p.total < 0 OR p.refundedPaymentId IS NOT NULL AS is_refund,
+  p.refundedPaymentId AS refunded_payment_id, p.total AS payment_total, p.unappliedAmount AS unapplied_amount
+FROM `st_stage_v2.payments` AS p
+LEFT JOIN `st_mart_v2.customer_survivors` AS c ON c.tenant_id = p._tenant_id AND c.customer_id = p.customer_id
+CROSS JOIN UNNEST(p.appliedTo) AS part
+WHERE p.active IS NOT FALSE;
+
+-- view st_mart_v2.daily_revenue
+CREATE OR REPLACE VIEW `st_mart_v2.daily_revenue`
+OPTIONS(description='How much revenue did each day bring?\n\nGrain: one row per tenant, day and business unit with at least one invoice.\nTime zone: the day is invoice_day of invoices.\nRules: those of invoices: billed, active, before tax, each invoice on one day only; what was paid does not matter. Adjustments lower the\nday on which they were made, not that of the invoice that they adjust; adjustments is their part of revenue. Invoices of nothing are counted in\ninvoices and in zero_invoices.')
+AS SELECT tenant_id, invoice_day AS day, business_unit_id, MAX(business_unit_name) AS business_unit_name, COUNT(*) AS invoices,
+  COUNTIF(total = 0) AS zero_invoices, SUM(revenue) AS revenue, SUM(sales_tax) AS sales_tax, SUM(total) AS total,
+  SUM(IF(adjusts_invoice_id IS NOT NULL, revenue, 0)) AS adjustments
+FROM `st_mart_v2.invoices`
+GROUP BY tenant_id, day, business_unit_id;
+
+-- view st_mart_v2.receivables_by_age
+CREATE OR REPLACE VIEW `st_mart_v2.receivables_by_age`
+OPTIONS(description='Who owes how much, and for how long?\n\nGrain: one row per tenant and customer (survivor of merges) with an open balance on at least one invoice.\nTime zone: today is the tenant\'s (tenant_time_zones; UTC when it is not named there), so the view\'s answer changes at the tenant\'s midnight.\nRules: those of invoices; what is owed is the balance that ServiceTitan keeps for each invoice, payments being taken off there. Age is days since due_day:\nnot_due up to 0, then 1 to 30, 31 to 60, 61 to 90, and more. Negative balances (overpaid, adjustments) stand in their age\'s column\nand lower it; credits is their sum. Payments that are not applied to an invoice lower nothing.')
+AS SELECT tenant_id, customer_id, MAX(customer_name) AS customer_name, as_of_day, COUNT(*) AS open_invoices, SUM(balance) AS owed,
+  SUM(IF(age <= 0, balance, 0)) AS not_due, SUM(IF(age BETWEEN 1 AND 30, balance, 0)) AS days_1_to_30,
+  SUM(IF(age BETWEEN 31 AND 60, balance, 0)) AS days_31_to_60, SUM(IF(age BETWEEN 61 AND 90, balance, 0)) AS days_61_to_90,
+  SUM(IF(age > 90, balance, 0)) AS over_90_days, SUM(IF(balance < 0, balance, 0)) AS credits, MIN(due_day) AS oldest_due_day
+FROM (
+  SELECT tenant_id, customer_id, customer_name, balance, due_day, DATE(CURRENT_TIMESTAMP(), time_zone) AS as_of_day,
+    DATE_DIFF(DATE(CURRENT_TIMESTAMP(), time_zone), due_day, DAY) AS age
+  FROM `st_mart_v2.invoices`
+  WHERE balance != 0
+)
+GROUP BY tenant_id, customer_id, as_of_day;
+
+-- view st_mart_v2.estimate_conversion
+CREATE OR REPLACE VIEW `st_mart_v2.estimate_conversion`
+OPTIONS(description='How many estimates are sold, and how many opportunities are won?\n\nGrain: one row per tenant, month in which the estimates were made, and business unit.\nTime zone: days are the tenant\'s (tenant_time_zones; UTC when it is not named there), with summer time.\nRules: live and active estimates without change orders. An estimate counts in the month in which it was made, however late it is sold, so\nfigures of past months still grow. conversion_percent is estimates sold of estimates made. Several estimates of one job are one\nopportunity, which counts once, in the month and business unit of its first estimate, and is won when any of them is sold:\nclose_percent. An estimate without a job is an opportunity of its own. Amounts are before tax.')
+AS WITH offers AS (
+  SELECT e._tenant_id AS tenant_id, DATE_TRUNC(DATE(e.createdOn, IFNULL(z.time_zone, 'UTC')), MONTH) AS month,
+    e.businessUnitId AS business_unit_id, e.businessUnitName AS business_unit_name, e.status, e.status = 'Sold' AS is_sold,
+    IFNULL(e.subtotal, 0) AS amount,
+    DATE_DIFF(DATE(e.soldOn, IFNULL(z.time_zone, 'UTC')), DATE(e.createdOn, IFNULL(z.time_zone, 'UTC')), DAY) AS days_to_sale, e.createdOn, e.id,
+    IF(IFNULL(e.jobId, 0) = 0, CONCAT('estimate ', CAST(e.id AS STRING)), CONCAT('job ', CAST(e.jobId AS STRING))) AS opportunity
+  FROM `st_stage_v2.estimates` AS e
+  LEFT JOIN `st_mart_v2.tenant_time_zones` AS z ON z.tenant_id = e._tenant_id
+  WHERE e.active IS NOT FALSE AND e.isChangeOrder IS NOT TRUE
+),
+marked AS (
+  SELECT tenant_id, month, business_unit_id, business_unit_name, status, IFNULL(is_sold, FALSE) AS is_sold, amount, days_to_sale,
+    ROW_NUMBER() OVER (PARTITION BY tenant_id, opportunity ORDER BY createdOn, id) = 1 AS is_first,
+    LOGICAL_OR(IFNULL(is_sold, FALSE)) OVER (PARTITION BY tenant_id, opportunity) AS is_won
+  FROM offers
+)
+SELECT tenant_id, month, business_unit_id, MAX(business_unit_name) AS business_unit_name, COUNT(*) AS estimates, COUNTIF(is_sold) AS sold,
+  COUNTIF(status = 'Dismissed') AS dismissed, COUNTIF(status = 'Open') AS still_open,
+  ROUND(100 * CAST(COUNTIF(is_sold) AS NUMERIC) / COUNT(*), 2) AS conversion_percent, SUM(amount) AS offered_amount,
+  SUM(IF(is_sold, amount, 0)) AS sold_amount,
+  ROUND(SAFE_DIVIDE(CAST(SUM(IF(is_sold, days_to_sale, NULL)) AS NUMERIC), COUNT(IF(is_sold, days_to_sale, NULL))), 1) AS average_days_to_sale,
+  COUNTIF(is_first) AS opportunities, COUNTIF(is_first AND is_won) AS opportunities_won,
+  ROUND(100 * SAFE_DIVIDE(CAST(COUNTIF(is_first AND is_won) AS NUMERIC), COUNTIF(is_first)), 2) AS close_percent
+FROM marked
+GROUP BY tenant_id, month, business_unit_id;
+
+-- view st_mart_v2.gross_pay_by_job
+CREATE OR REPLACE VIEW `st_mart_v2.gross_pay_by_job`
+OPTIONS(description='What did each technician earn, by which job, on which day?\n\nGrain: one row per tenant, employee, job and day with at least one pay item; job_id is NULL for pay that belongs to no job.\nTime zone: the day is the calendar day of the work as the API writes it, in no zone.\nRules: every live pay item counts once, those without an id too: equal ones are told apart by their number among equals. gross_pay is\namount and adjustment together; adjustments may be negative. Office employees are in it; employee_type tells them apart. Pay still changes for\nsome 45 days.')
+AS SELECT _tenant_id AS tenant_id, employeeId AS employee_id, MAX(employeeType) AS employee_type, NULLIF(jobId, 0) AS job_id,
+  MAX(jobNumber) AS job_number, IFNULL(paidDate, DATE(date)) AS day, COUNT(*) AS pay_items, SUM(IFNULL(paidDurationHours, 0)) AS paid_hours,
+  SUM(IFNULL(amount, 0)) AS amount, SUM(IFNULL(amountAdjustment, 0)) AS adjustment,
+  SUM(IFNULL(amount, 0) + IFNULL(amountAdjustment, 0)) AS gross_pay
+FROM `st_stage_v2.payroll`
+GROUP BY tenant_id, employee_id, job_id, day;
+
+-- view st_mart_v2.campaign_return
+CREATE OR REPLACE VIEW `st_mart_v2.campaign_return`
+OPTIONS(description='What did each campaign bring?\n\nGrain: one row per tenant, campaign and month in which its jobs were made; campaign_id is NULL for jobs without a campaign.\nTime zone: the month is that of created_day of jobs.\nRules: a job belongs to one campaign and one month, and takes along the revenue of all its invoices, the cost of their lines and the pay for\nit, whenever they come; so nothing counts twice, and figures of past months still grow. Canceled jobs are counted apart, and what was billed for them\ncounts. Invoices without a job belong to no campaign and are not in it. What a campaign itself costs is not in the data: margin is\nrevenue less line cost and pay. A campaign that was deleted has no name.')
+AS WITH billed AS (
+  SELECT tenant_id, job_id, SUM(revenue) AS revenue
+  FROM `st_mart_v2.invoices`
+  WHERE job_id IS NOT NULL
+  GROUP BY tenant_id, job_id
+),
+costs AS (
+  SELECT tenant_id, job_id, SUM(IFNULL(total_cost, 0)) AS line_cost
+  FROM `st_mart_v2.invoice_items`
+  WHERE job_id IS NOT NULL
+  GROUP BY tenant_id, job_id
+),
+pay AS (
+  SELECT tenant_id, job_id, SUM(gross_pay) AS gross_pay
+  FROM `st_mart_v2.gross_pay_by_job`
+  WHERE job_id IS NOT NULL
+  GROUP BY tenant_id, job_id
+),
+per_job AS (
+  SELECT j.tenant_id, j.campaign_id, j.campaign_name, j.campaign_category, DATE_TRUNC(j.created_day, MONTH) AS month, j.job_status, j.customer_id,
+    IFNULL(b.revenue, 0) AS revenue, IFNULL(c.line_cost, 0) AS line_cost, IFNULL(p.gross_pay, 0) AS gross_pay
+  FROM `st_mart_v2.jobs` AS j
+  LEFT JOIN billed AS b ON b.tenant_id = j.tenant_id AND b.job_id = j.job_id
+  LEFT JOIN costs AS c ON c.tenant_id = j.tenant_id AND c.job_id = j.job_id
+  LEFT JOIN pay AS p ON p.tenant_id = j.tenant_id AND p.job_id = j.job_id
+)
+SELECT tenant_id, campaign_id, MAX(campaign_name) AS campaign_name, MAX(campaign_category) AS campaign_category, month,
+  COUNT(*) AS jobs, COUNTIF(job_status = 'Completed') AS completed_jobs, COUNTIF(job_status = 'Canceled') AS canceled_jobs,
+  COUNT(DISTINCT customer_id) AS customers, SUM(revenue) AS revenue, SUM(line_cost) AS line_cost, SUM(gross_pay) AS gross_pay,
+  SUM(revenue - line_cost - gross_pay) AS margin,
+  ROUND(SAFE_DIVIDE(SUM(revenue), COUNTIF(job_status != 'Canceled')), 2) AS revenue_per_kept_job
+FROM per_job
+GROUP BY tenant_id, campaign_id, month;
+
+-- view st_mart_v2.customer_lifetime_value
+CREATE OR REPLACE VIEW `st_mart_v2.customer_lifetime_value`
+OPTIONS(description='What is each customer worth so far?\n\nGrain: one row per tenant and customer: survivors of merges, with what belongs to those that were merged into them; customers that were\ndeleted stay as long as a job, invoice or payment names them, without a name.\nTime zone: days are the tenant\'s (tenant_time_zones; UTC when it is not named there), with summer time.\nRules: revenue, billed and owed are those of invoices (active, each once; revenue before tax, billed with it); paid is the sum of active\npayments, refunds taken off, applied or not. Jobs, invoices and payments are added up apart and never joined with each other, so nothing counts\ntwice. first_day and last_day are those of the first and last job or invoice.')
+AS WITH facts AS (
+  SELECT tenant_id, customer_id, 0 AS jobs, 0 AS completed_jobs, 0 AS invoices, CAST(0 AS NUMERIC) AS revenue,
+    CAST(0 AS NUMERIC) AS billed, CAST(0 AS NUMERIC) AS owed, CAST(0 AS NUMERIC) AS paid, CAST(NULL AS DATE) AS day
+  FROM `st_mart_v2.customer_survivors`
+  WHERE survivor_id = customer_id
+  UNION ALL
+  SELECT tenant_id, customer_id, 1, IF(job_status = 'Completed', 1, 0), 0, 0, 0, 0, 0, created_day
+  FROM `st_mart_v2.jobs`
+  UNION ALL
+  SELECT tenant_id, customer_id, 0, 0, 1, revenue, total, balance, 0, invoice_day
+  FROM `st_mart_v2.invoices`
+  UNION ALL
+  SELECT p._tenant_id, IFNULL(c.survivor_id, p.customer_id), 0, 0, 0, 0, 0, 0, IFNULL(p.total, 0), CAST(NULL AS DATE)
+  FROM `st_stage_v2.payments` AS p
+  LEFT JOIN `st_mart_v2.customer_survivors` AS c ON c.tenant_id = p._tenant_id AND c.customer_id = p.customer_id
+  WHERE p.active IS NOT FALSE
+),
+sums AS (
+  SELECT tenant_id, customer_id, SUM(jobs) AS jobs, SUM(completed_jobs) AS completed_jobs, SUM(invoices) AS invoices, SUM(revenue) AS revenue,
+    SUM(billed) AS billed, SUM(owed) AS owed, SUM(paid) AS paid, MIN(day) AS first_day, MAX(day) AS last_day
+  FROM facts
+  WHERE customer_id IS NOT NULL
+  GROUP BY tenant_id, customer_id
+)
+SELECT s.tenant_id, s.customer_id, c.survivor_name AS customer_name, c.survivor_type AS customer_type,
+  DATE(c.survivor_created_on, IFNULL(z.time_zone, 'UTC')) AS customer_since, s.jobs, s.completed_jobs, s.invoices, s.revenue, s.billed, s.paid, s.owed,
+  s.first_day, s.last_day, ROUND(SAFE_DIVIDE(s.revenue, s.invoices), 2) AS revenue_per_invoice
+FROM sums AS s
+LEFT JOIN `st_mart_v2.customer_survivors` AS c ON c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id
+LEFT JOIN `st_mart_v2.tenant_time_zones` AS z ON z.tenant_id = s.tenant_id;
+

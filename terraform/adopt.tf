@@ -23,6 +23,30 @@ import {
 }
 
 import {
+  for_each = { for key, view in local.marts["1"] : key => view if var.adopt_existing }
+  to       = google_bigquery_table.mart_1[each.key]
+  id       = "${local.home}/datasets/${local.datasets[each.value.dataset]}/tables/${each.value.name}"
+}
+
+import {
+  for_each = { for key, view in local.marts["2"] : key => view if var.adopt_existing }
+  to       = google_bigquery_table.mart_2[each.key]
+  id       = "${local.home}/datasets/${local.datasets[each.value.dataset]}/tables/${each.value.name}"
+}
+
+import {
+  for_each = { for key, view in local.marts["3"] : key => view if var.adopt_existing }
+  to       = google_bigquery_table.mart_3[each.key]
+  id       = "${local.home}/datasets/${local.datasets[each.value.dataset]}/tables/${each.value.name}"
+}
+
+import {
+  for_each = { for key, view in local.marts["4"] : key => view if var.adopt_existing }
+  to       = google_bigquery_table.mart_4[each.key]
+  id       = "${local.home}/datasets/${local.datasets[each.value.dataset]}/tables/${each.value.name}"
+}
+
+import {
   for_each = { for key, queue in local.queues : key => queue if var.adopt_existing }
   to       = google_pubsub_topic.queue[each.key]
   id       = "${local.home}/topics/${each.value.topic}"

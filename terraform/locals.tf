@@ -33,7 +33,12 @@ locals {
   # The holes of the generated file are the project and the datasets.
   init   = jsondecode(templatefile("${path.module}/generated/init.json", merge(local.datasets, { project = var.project_id })))
   tables = { for table in local.init.tables : "${table.dataset}.${table.name}" => table }
-  views  = { for view in local.init.views : "${view.dataset}.${view.name}" => view }
+  views  = { for view in local.init.views : "${view.dataset}.${view.name}" => view if view.level == 0 }
+
+  # Views of the marts by level: each reads views of lower levels only.
+  marts = { for level in ["1", "2", "3", "4"] :
+    level => { for view in local.init.views : "${view.dataset}.${view.name}" => view if view.level == tonumber(level) }
+  }
 
   deployed  = var.image != null
   api_token = var.allow_unauthenticated || var.require_api_token

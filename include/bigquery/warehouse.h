@@ -26,7 +26,7 @@ struct warehouse {
 enum { CHANGE_MAX_DAYS = 3900 };
 void warehouse_release(struct warehouse *w); /* frees the state; no call may be under way */
 
-/* ---- DDL: every statement of init, in order. The same texts make sql/bigquery_schemas.sql. ----------------------- */
+/* ---- DDL: every statement of init, in order, for the enabled entities. The same texts make sql/bigquery_schemas.sql. ----------------------- */
 struct ddl_statement {
     char *object; /* "table st_raw_v2.raw_jobs" */
     char *sql;
@@ -35,6 +35,9 @@ struct ddl {
     struct ddl_statement *items;
     size_t count;
 };
+/* Tables of the mart dataset, for those that list all tables. */
+size_t mart_table_count(void);
+const struct table_schema *mart_table(size_t index); /* NULL past the end */
 void ddl_build(const struct warehouse_names *names, const struct registry *registry, struct ddl *ret);
 void ddl_release(struct ddl *ddl);
 
@@ -44,6 +47,8 @@ struct ddl_object {
     const char *dataset, *name, *description; /* name: NULL for a dataset; description is never NULL */
     const struct table_schema *table;         /* DDL_TABLE */
     const char *query;                        /* DDL_VIEW */
+    size_t
+        level; /* DDL_VIEW: it reads views of lower levels only; 0: tables alone, or what init makes before the marts */
 };
 void ddl_each_object(const struct warehouse_names *names, const struct registry *registry,
                      void (*fn)(void *user, const struct ddl_object *object), void *user);

@@ -29,6 +29,8 @@ const char *task_lane_name(enum task_lane lane);
 /* Reads a message's data. False with class PERMANENT and the codes message_syntax, unknown_mode, bad_window, bad_tenant, ... */
 bool task_parse(struct slice data, struct task *ret, struct error *err) MUST_CHECK;
 /* Checks the task against what is configured: entity known, tenant configured. Codes unknown_entity, unknown_tenant. */
+/* An enabled entity of the registry, or "all". Codes: unknown_entity, entity_disabled. */
+bool task_check_entity(const char *name, const struct settings *settings, struct error *err) MUST_CHECK;
 bool task_check(const struct task *task, const struct settings *settings, struct error *err) MUST_CHECK;
 /* True when the task stands for several: "all", or no tenant where several are configured. */
 bool task_is_group(const struct task *task, const struct settings *settings);

@@ -16,6 +16,7 @@ struct local_options {
     size_t tenant_count;
     int64_t seed, jobs, rate, latency_ms, lag_ms, base_time_s, history_years, dml_duration_ms;
     const char *location;
+    const char *fixtures; /* folder of lists that come from files; NULL: none */
     const char *log_level;
     bool help;
     bool pubsub, bigquery, servicetitan; /* from `only` */

@@ -1,6 +1,7 @@
 /* registry.h - config/schema_registry.json: the one place that knows an entity.
  *
- * Loaded once at start, checked as a whole (a wrong registry is refused with the place), read-only afterwards; any thread. */
+ * Loaded once at start, checked as a whole (a wrong registry is refused with the place), read-only once the settings have said
+ * which entities are enabled; any thread. */
 #ifndef ST_RECORD_REGISTRY_H
 #define ST_RECORD_REGISTRY_H
 
@@ -13,6 +14,7 @@ enum entity_feed { FEED_LIST, FEED_EXPORT };
 
 struct entity {
     const char *name; /* "jobs" */
+    bool enabled;     /* false: it is known, and nothing is made or moved for it; see registry_set_enabled */
     const char *description;
     const char *path;           /* "jpm/v2/tenant/{tenant}/jobs" */
     const char *export_path;    /* NULL: none */
@@ -43,5 +45,7 @@ void registry_free(struct registry *registry);
 const struct entity *registry_find(const struct registry *registry, const char *name); /* NULL when unknown */
 size_t registry_count(const struct registry *registry);
 const struct entity *registry_at(const struct registry *registry, size_t index); /* in file order */
+/* All entities are enabled until the settings say otherwise, once, before anything else uses the registry. */
+void registry_set_enabled(struct registry *registry, size_t index, bool enabled);
 
 #endif

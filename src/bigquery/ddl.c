@@ -1,14 +1,15 @@
 /* ddl.c - every statement that makes the warehouse, from names and registry alone; and init, which runs those that are
  * missing.
  *
- * The order is the order of dependence: datasets, event tables, their views, then per entity the target, the stage and
- * the flattened view of live rows. What exists is found by tables.get, which costs no statement; a view whose text
+ * The order is the order of dependence: datasets, event tables, their views, then per enabled entity the target, the stage
+ * and the flattened view of live rows, then the analysts' views that read these. What exists is found by tables.get, which costs no statement; a view whose text
  * differs is replaced, because a view holds no data; a table is only ever added to: columns that the registry has and
  * the table lacks are added. */
 #include "bigquery/warehouse.h"
 
 #include <stdlib.h>
 
+#include "marts.h"
 #include "tables.h"
 
 enum { FLAT_MAX_DEPTH = 8, FLAT_NAME_BYTES = 300 };
@@ -33,9 +34,9 @@ static void put_column(struct buf *out, const struct column *column, bool added)
 
 static void put_partition(struct buf *out, const struct table_schema *table)
 {
-    const struct column *column = column_find(table->columns, table->column_count, table->partition_column);
     if (table->partition == PARTITION_NONE)
         return;
+    const struct column *column = column_find(table->columns, table->column_count, table->partition_column);
     BUG_ON(!column);
     if (table->partition == PARTITION_HOUR)
         buf_printf(out, "\nPARTITION BY TIMESTAMP_TRUNC(`%s`, HOUR)", column->name);
@@ -117,15 +118,6 @@ static void flat_view_query(struct buf *out, const struct warehouse_names *names
     buf_release(&list);
 }
 
-static void view_query(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
-                       const struct log_view *view)
-{
-    if (entity)
-        flat_view_query(out, names, entity);
-    else
-        log_view_sql(out, names, view);
-}
-
 /* ---- The list of objects ----------------------------------------------------------------------------------------- */
 
 struct object {
@@ -133,9 +125,20 @@ struct object {
     const char *dataset, *name, *description;
     const struct table_schema *table; /* TABLE */
     const struct log_view *view;      /* VIEW of the logs, or */
-    const struct entity *entity;      /* flattened VIEW */
+    const struct entity *entity;      /* flattened VIEW, or */
+    const struct mart_view *mart;     /* analysts' VIEW */
 };
 typedef bool object_fn(void *user, const struct object *object);
+
+static void view_query(struct buf *out, const struct warehouse_names *names, const struct object *object)
+{
+    if (object->mart)
+        mart_view_query(out, names, object->mart);
+    else if (object->entity)
+        flat_view_query(out, names, object->entity);
+    else
+        log_view_sql(out, names, object->view);
+}
 
 static bool each_dataset(const struct warehouse_names *names, object_fn *fn, void *user)
 {
@@ -194,12 +197,36 @@ static bool each_entity_object(const struct warehouse_names *names, const struct
     return true;
 }
 
+static bool each_mart_object(const struct warehouse_names *names, const struct registry *registry, object_fn *fn,
+                             void *user)
+{
+    const struct table_schema *table = &table_tenant_settings;
+    const struct object settings = {.kind = OBJECT_TABLE, .dataset = names->mart, .name = table->name, .table = table};
+    bool ok = fn(user, &settings);
+    for (size_t i = 0; ok && i < mart_view_count(); i++) {
+        const struct mart_view *view = mart_view_at(i);
+        struct buf description = BUF_INIT;
+        if (!mart_view_is_possible(registry, view))
+            continue;
+        mart_view_description(&description, view);
+        const struct object object = {.kind = OBJECT_VIEW,
+                                      .dataset = names->mart,
+                                      .name = view->name,
+                                      .description = buf_cstr(&description),
+                                      .mart = view};
+        ok = fn(user, &object);
+        buf_release(&description);
+    }
+    return ok;
+}
+
 static bool each_object(const struct warehouse_names *names, const struct registry *registry, object_fn *fn, void *user)
 {
     bool ok = each_dataset(names, fn, user) && each_log_object(names, fn, user);
     for (size_t i = 0; ok && i < registry_count(registry); i++)
-        ok = each_entity_object(names, registry_at(registry, i), fn, user);
-    return ok;
+        if (registry_at(registry, i)->enabled)
+            ok = each_entity_object(names, registry_at(registry, i), fn, user);
+    return ok && each_mart_object(names, registry, fn, user);
 }
 
 static char *object_title(const struct object *object)
@@ -222,7 +249,7 @@ static void object_sql(struct buf *out, const struct warehouse_names *names, con
     } else if (object->kind == OBJECT_TABLE) {
         create_table_sql(out, names, object->dataset, object->table);
     } else {
-        view_query(&query, names, object->entity, object->view);
+        view_query(&query, names, object);
         create_view_sql(out, names, object->dataset, object->name, description, buf_cstr(&query));
     }
     buf_release(&query);
@@ -275,13 +302,14 @@ static bool visit_object(void *user, const struct object *object)
     struct buf query = BUF_INIT;
     const char *description = object->table ? object->table->description : object->description;
     if (object->kind == OBJECT_VIEW)
-        view_query(&query, visit->names, object->entity, object->view);
+        view_query(&query, visit->names, object);
     const struct ddl_object shown = {.kind = kinds[object->kind],
                                      .dataset = object->dataset,
                                      .name = object->name,
                                      .description = description ? description : "",
                                      .table = object->table,
-                                     .query = query.ptr};
+                                     .query = query.ptr,
+                                     .level = object->mart ? mart_view_level(object->mart) : 0};
     visit->fn(visit->user, &shown);
     buf_release(&query);
     return true;
@@ -362,7 +390,7 @@ static bool view_has_text(const struct warehouse_names *names, const struct obje
                           struct json_object *resource)
 {
     struct buf query = BUF_INIT;
-    view_query(&query, names, object->entity, object->view);
+    view_query(&query, names, object);
     struct slice there = slice_trim(slice_str(json_text_at(resource, "view.query", "")));
     bool same = slice_eq(there, slice_trim(buf_slice(&query)));
     buf_release(&query);
@@ -412,7 +440,8 @@ bool warehouse_init(struct warehouse *w, void (*tell)(void *user, const char *ob
     return each_object(&w->names, w->registry, init_object, &init);
 }
 
-/* The last object of each entity and of the logs: init makes them in order, so the others are there too. */
+/* The last object of each enabled entity and of the logs: init makes them in order, so the others are there too. No worker needs
+ * the analysts' views. */
 bool warehouse_is_ready(struct warehouse *w, bool *ret, struct cancel *cancel, struct error *err)
 {
     bool ready = true;
@@ -420,6 +449,8 @@ bool warehouse_is_ready(struct warehouse *w, bool *ret, struct cancel *cancel, s
         struct json_object *resource = NULL;
         const struct entity *entity = i > 0 ? registry_at(w->registry, i - 1) : NULL;
         const char *last_view = log_view_at(log_view_count() - 1)->name;
+        if (entity && !entity->enabled)
+            continue;
         if (!bq_table_get(w->client, entity ? w->names.stage : w->names.logs, entity ? entity->name : last_view,
                           &resource, cancel, err))
             return false;

@@ -83,6 +83,8 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
     chain_each_sql(names, fn, user);
     for (size_t i = 0; i < registry_count(registry); i++) {
         const struct entity *entity = registry_at(registry, i);
+        if (!entity->enabled)
+            continue;
         char *title = xasprintf("verify %s", entity->name);
         buf_clear(&sql);
         verify_sql(&sql, names, entity);

@@ -33,7 +33,7 @@ static void list_text(const struct query_files *files)
         if (strcmp(folder, f->folder) != 0)
             printf("%s%s\n", i ? "\n" : "", f->folder);
         folder = f->folder;
-        printf("  %-20s %s\n", f->name, f->title);
+        printf("  %-24s %s\n", f->name, f->title);
     }
 }
 

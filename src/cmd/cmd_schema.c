@@ -72,9 +72,14 @@ static void add_table(struct sql_list *list, const char *dataset, const struct t
 static void add_tables(struct sql_list *list, const struct warehouse_names *names, const struct settings *s)
 {
     for (size_t i = 0; i < registry_count(s->registry); i++) {
-        add_table(list, names->raw, &registry_at(s->registry, i)->target);
-        add_table(list, names->stage, &registry_at(s->registry, i)->stage);
+        const struct entity *entity = registry_at(s->registry, i);
+        if (!entity->enabled)
+            continue;
+        add_table(list, names->raw, &entity->target);
+        add_table(list, names->stage, &entity->stage);
     }
+    for (size_t i = 0; i < mart_table_count(); i++)
+        add_table(list, names->mart, mart_table(i));
     for (size_t i = 0; i < events_table_count(); i++)
         add_table(list, names->logs, events_table(i));
 }

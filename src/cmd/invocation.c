@@ -72,9 +72,9 @@ void command_tell(const struct invocation *in, const struct error *err)
 
 enum exit_code command_failed(const struct invocation *in, const struct error *err)
 {
-    static const char *const usage_codes[] = {"unknown_entity", "unknown_mode", "unknown_tenant",
-                                              "config",         "config_value", "config_missing",
-                                              "bad_window",     "bad_slice",    "unknown_backfill"};
+    static const char *const usage_codes[] = {"unknown_entity", "entity_disabled", "unknown_mode",   "unknown_tenant",
+                                              "config",         "config_value",    "config_missing", "bad_window",
+                                              "bad_slice",      "unknown_backfill"};
     command_tell(in, err);
     for (size_t i = 0; i < sizeof usage_codes / sizeof usage_codes[0]; i++)
         if (strcmp(err->code, usage_codes[i]) == 0)

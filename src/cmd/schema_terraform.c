@@ -120,10 +120,11 @@ static void put_table(struct buf *out, const struct table_schema *table)
 }
 
 /* Queries are ours, and their holes are meant: no put_text. */
-static void put_query(struct buf *out, const char *query)
+static void put_query(struct buf *out, const struct ddl_object *object)
 {
     buf_append_str(out, ",\n   \"query\": ");
-    buf_append_json_string(out, slice_str(query));
+    buf_append_json_string(out, slice_str(object->query));
+    buf_printf(out, ", \"level\": %zu", object->level);
 }
 
 static void put_object(void *user, const struct ddl_object *object)
@@ -140,7 +141,7 @@ static void put_object(void *user, const struct ddl_object *object)
     if (object->kind == DDL_TABLE)
         put_table(p->out, object->table);
     else if (object->kind == DDL_VIEW)
-        put_query(p->out, object->query);
+        put_query(p->out, object);
     buf_append_char(p->out, '}');
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/timestamp.h"
 #include "dispatch/cron.h"
+#include "dispatch/task.h"
 
 #define CLOCK_SLACK_US INT64_C(3600000000)
 
@@ -24,8 +25,8 @@ static bool check_names(const struct settings *s, const char *const *names, size
         const struct entity_settings *entity = settings_entity(s, names[i]);
         if (strcmp(names[i], "all") == 0)
             continue;
-        if (!entity)
-            return error_set(err, ERROR_PERMANENT, "unknown_entity", "unknown entity \"%s\"", names[i]);
+        if (!task_check_entity(names[i], s, err))
+            return false;
         if (!entity->schedule[0])
             return error_set(err, ERROR_PERMANENT, "unknown_entity", "%s has no schedule in %s", names[i],
                              s->config_path);

@@ -147,6 +147,8 @@ static bool load_entities(struct settings *s, struct error *err)
         if (!load_entity(s, &s->entities[i], value, err))
             return false;
     }
+    for (size_t i = 0; i < s->entity_count; i++)
+        registry_set_enabled(s->registry, i, s->entities[i].enabled);
     return true;
 }
 

@@ -151,17 +151,36 @@ bool task_parse(struct slice data, struct task *ret, struct error *err)
     return ok;
 }
 
+static bool unknown_entity(const char *name, const struct settings *settings, struct error *err)
+{
+    struct buf names = BUF_INIT;
+    for (size_t i = 0; i < settings->entity_count; i++)
+        if (settings->entities[i].enabled)
+            buf_printf(&names, "%s, ", settings->entities[i].entity->name);
+    error_set(err, ERROR_PERMANENT, "unknown_entity", "unknown entity \"%s\": %sor all is allowed", name,
+              buf_cstr(&names));
+    buf_release(&names);
+    return false;
+}
+
+bool task_check_entity(const char *name, const struct settings *settings, struct error *err)
+{
+    const struct entity_settings *entity = settings_entity(settings, name);
+    if (strcmp(name, "all") == 0)
+        return true;
+    if (!entity)
+        return unknown_entity(name, settings, err);
+    return entity->enabled ||
+           error_set(err, ERROR_PERMANENT, "entity_disabled",
+                     "entity \"%s\" is disabled: set entities.%s.enabled in config.json, then `st-ingestor init` makes "
+                     "its tables",
+                     name, name);
+}
+
 bool task_check(const struct task *task, const struct settings *settings, struct error *err)
 {
-    if (strcmp(task->entity, "all") != 0 && !settings_entity(settings, task->entity)) {
-        struct buf names = BUF_INIT;
-        for (size_t i = 0; i < settings->entity_count; i++)
-            buf_printf(&names, "%s, ", settings->entities[i].entity->name);
-        error_set(err, ERROR_PERMANENT, "unknown_entity", "unknown entity \"%s\": %sor all is allowed", task->entity,
-                  buf_cstr(&names));
-        buf_release(&names);
+    if (!task_check_entity(task->entity, settings, err))
         return false;
-    }
     if (task->tenant && !settings_tenant(settings, task->tenant))
         return error_set(err, ERROR_PERMANENT, "unknown_tenant", "tenant %lld is not configured",
                          (long long)task->tenant);

@@ -45,6 +45,8 @@ static const struct row rows[] = {
      "Unix time at which generated history ends (default: the first start with this folder)"},
     {"--history-years", "N", KIND_NUMBER, AT(history_years), 1, ST_MAX_HISTORY_YEARS,
      "years of generated history (default: the folder's, else 5)"},
+    {"--fixtures", "DIR", KIND_TEXT, AT(fixtures), 0, 0,
+     "lists of ServiceTitan that come from files: DIR/MODULE/RESOURCE.json, an array of records"},
     {"--only", "LIST", KIND_TEXT, AT(only), 0, 0, "some of pubsub,bigquery,servicetitan (default: all)"},
     {"--env-file", "FILE", KIND_TEXT, AT(env_file), 0, 0,
      "write the printed settings there too, at once, when all is ready"},

@@ -65,6 +65,7 @@ static bool start_servicetitan(struct local_stack *stack, struct error *err)
         .tenants = o->tenant_count ? tenants : NULL,
         .tenant_count = o->tenant_count,
         .data_dir = folder,
+        .fixtures = o->fixtures,
         .base_time_us = o->base_time_s * 1000000,
         .history_years = o->history_years,
         .rate_per_second = (double)o->rate,

@@ -15,6 +15,7 @@
 #include "base/timestamp.h"
 #include "faults_admin.h"
 #include "st_base_time.h"
+#include "st_fixture.h"
 #include "st_journal.h"
 
 enum {
@@ -205,13 +206,38 @@ static void serve_api(struct st_call *call, const struct target *target)
         st_list_serve(call);
 }
 
+/* Passes all that a list passes. */
+static void serve_fixture(struct st_call *call, const struct st_fixture *fixture)
+{
+    char name[FAULTS_METHOD_SIZE];
+    snprintf(name, sizeof name, "servicetitan.list.%.*s", SLICE_ARG(fixture->resource));
+    const struct fault_event event = {.method = name, .target = slice_str(http_exchange_path(call->x))};
+    atomic_fetch_add(&call->server->stats.requests[ST_ROUTE_OTHER], 1);
+    faults_request(call->server->faults, &event, &call->ticket);
+    call->now = st_server_now(&call->settings);
+    add_date(call);
+    if (inject(call))
+        return;
+    if (call->settings.latency_ms > 0)
+        cancel_sleep_ms(NULL, call->settings.latency_ms);
+    if (admit(call, fixture->tenant))
+        st_fixture_serve(call, fixture);
+}
+
 static void serve(struct st_call *call)
 {
     const char *method = http_exchange_method(call->x), *path = http_exchange_path(call->x);
     char name[FAULTS_METHOD_SIZE];
     struct target target = {.route = ST_ROUTE_OTHER};
     bool token = strcmp(path, "/connect/token") == 0 && strcmp(method, "POST") == 0;
-    bool api = !token && strcmp(method, "GET") == 0 && parse_path(path, &target);
+    bool get = !token && strcmp(method, "GET") == 0;
+    struct st_fixture fixture = {0};
+    if (get && st_fixture_find(call->server, path, &fixture)) {
+        serve_fixture(call, &fixture);
+        st_fixture_release(&fixture);
+        return;
+    }
+    bool api = get && parse_path(path, &target);
     enum st_route route = token ? ST_ROUTE_TOKEN : api ? target.route : ST_ROUTE_OTHER;
     atomic_fetch_add(&call->server->stats.requests[route], 1);
     target.route = route;
@@ -358,6 +384,7 @@ struct st_server *st_server_start(const struct st_server_options *wanted, struct
         make_site(server, options, &tenants[i]);
     st_token_key_init(&server->token_key, server->seed);
     server->app_key = xstrdup("ak1.local.simulated");
+    server->fixtures = options->fixtures ? xstrdup(options->fixtures) : NULL;
     server->own_faults = options->faults == NULL;
     server->faults = options->faults ? options->faults : faults_new();
     default_settings(options, &server->settings);
@@ -394,6 +421,7 @@ void st_server_stop(struct st_server *server)
         faults_free(server->faults);
     st_timeline_free(server->timeline);
     free(server->app_key);
+    free(server->fixtures);
     pthread_mutex_destroy(&server->lock);
     free(server);
 }

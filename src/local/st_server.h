@@ -35,6 +35,7 @@ struct st_server_options {
     const struct st_server_tenant *tenants; /* NULL = one, ST_SERVER_DEFAULT_TENANT */
     size_t tenant_count;
     const char *data_dir;      /* the base time and the edits live here over restarts; NULL = neither is kept */
+    const char *fixtures;      /* folder of lists that come from files (st_fixture.h); NULL = none */
     int64_t base_time_us;      /* end of generated history; 0 = the one in data_dir, else the start of the server */
     int64_t history_years;     /* of generated history; 0 = the folder's, else 5; at most ST_MAX_HISTORY_YEARS */
     struct faults *faults;     /* the bench, borrowed; NULL = one of its own */

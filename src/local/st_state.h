@@ -75,6 +75,7 @@ struct st_server {
     uint64_t seed;
     struct st_token_key token_key;
     char *app_key;
+    char *fixtures; /* folder; NULL: none */
     struct faults *faults;
     bool own_faults;
     struct st_journal *journal;

@@ -2,7 +2,8 @@
  *
  * The file is checked as a whole before anything else starts: a mistake in it would otherwise show up as a refused
  * statement, a refused row or a silent NULL, far from its cause. Target and stage table share the source columns; the
- * bookkeeping columns behind them are ours and stand here. Immutable after registry_load; any thread may read. */
+ * bookkeeping columns behind them are ours and stand here. Immutable once the settings have said which entities are
+ * enabled; any thread may read. */
 #include "record/registry.h"
 
 #include <stdlib.h>
@@ -299,6 +300,7 @@ static bool load_entity(struct load *load, const struct place *at, const char *n
                         struct entity *entity)
 {
     entity->name = arena_strdup(load->arena, slice_str(name));
+    entity->enabled = true;
     return load_is_object(load, at, obj, entity_members) && check_entity_name(load, at, name) &&
            load_text(load, at, obj, "description", true, &entity->description) && load_paths(load, at, obj, entity) &&
            load_active_filter(load, at, obj, entity) && load_page_size(load, at, obj, entity) &&
@@ -427,4 +429,10 @@ size_t registry_count(const struct registry *registry)
 const struct entity *registry_at(const struct registry *registry, size_t index)
 {
     return index < registry->count ? &registry->entities[index] : NULL;
+}
+
+void registry_set_enabled(struct registry *registry, size_t index, bool enabled)
+{
+    BUG_ON(index >= registry->count);
+    registry->entities[index].enabled = enabled;
 }

@@ -16,6 +16,18 @@ override_resource {
   target = google_bigquery_table.view
 }
 override_resource {
+  target = google_bigquery_table.mart_1
+}
+override_resource {
+  target = google_bigquery_table.mart_2
+}
+override_resource {
+  target = google_bigquery_table.mart_3
+}
+override_resource {
+  target = google_bigquery_table.mart_4
+}
+override_resource {
   target = google_pubsub_topic.queue
 }
 override_resource {

@@ -65,13 +65,27 @@ describe('the warehouse', () => {
     entity.columns[0].description = text;
     fs.writeFileSync(path.join(folder, 'registry.json'), JSON.stringify(registry));
     const printed = product('schema', 'terraform', '--registry', path.join(folder, 'registry.json'));
-    assert.deepEqual([...new Set(printed.match(/[$%]\{[^}]*\}/g))].sort(), ['${logs}', '${project}', '${raw}']);
+    assert.deepEqual([...new Set(printed.match(/[$%]\{[^}]*\}/g))].sort(), ['${logs}', '${mart}', '${project}', '${raw}', '${stage}']);
     assert.ok(JSON.parse(printed).tables.some(({ schema }) => schema.some(({ description }) => description === text)));
   });
 
   test('what terraform reads amounts to the DDL of init', () => {
     assert.ok(ddl.size > 40);
     assert.deepEqual(sorted(ddlOfGenerated()), sorted(ddl));
+  });
+
+  // BigQuery checks a view when it is made, and terraform makes the instances of one resource in no order.
+  test('a view reads views of lower levels only', () => {
+    const levels = new Map(filled.views.map(({ dataset, name, level }) => [`${PROJECT}.${datasets[dataset]}.${name}`, level]));
+    let readings = 0;
+    for (const { name, query, level } of filled.views) {
+      for (const [, read] of query.matchAll(/`([^`]+)`/g)) {
+        if (!levels.has(read)) continue;
+        assert.ok(levels.get(read) < level, `${name} of level ${level} reads ${read} of level ${levels.get(read)}`);
+        readings++;
+      }
+    }
+    assert.ok(readings > 30, `only ${readings} readings`);
   });
 
   // The script names no project: it runs in that of `bq query`.

@@ -10,6 +10,7 @@
 
 #include "../../../src/bigquery/merge_sql.h"
 #include "bigquery/warehouse.h"
+#include "marts.h"
 #include "tables.h"
 
 static const struct warehouse_names names = {"proj", "st_raw_v2", "st_stage_v2", "st_mart_v2", "st_logs_v2"};
@@ -79,11 +80,17 @@ static void ddl_makes_everything_in_order(void **state)
     struct ddl ddl;
     (void)state;
     ddl_build(&names, registry, &ddl);
-    assert_int_equal(ddl.count, 4 + events_table_count() + log_view_count() + 3 * registry_count(registry));
+    assert_int_equal(ddl.count, 4 + events_table_count() + log_view_count() + 3 * registry_count(registry) +
+                                    mart_table_count() + mart_view_count());
     size_t dataset = index_of(&ddl, "dataset st_logs_v2"), table = index_of(&ddl, "table st_logs_v2.sync_state_events");
     size_t view = index_of(&ddl, "view st_logs_v2.sync_state"), target = index_of(&ddl, "table st_raw_v2.raw_jobs");
     size_t flat = index_of(&ddl, "view st_stage_v2.jobs");
-    assert_true(dataset < table && table < view && view < target && target < flat);
+    size_t settings = index_of(&ddl, "table st_mart_v2.tenant_settings"), mart = index_of(&ddl, "view st_mart_v2.jobs");
+    assert_true(dataset < table && table < view && view < target && target < flat && flat < settings &&
+                settings < mart);
+    expect(ddl.items[mart].sql, "FROM `proj.st_stage_v2.jobs` AS j");
+    expect(ddl.items[mart].sql, "JOIN `proj.st_mart_v2.customer_survivors` AS c");
+    refuse(ddl.items[mart].sql, "${");
     expect(ddl.items[dataset].sql, "CREATE SCHEMA IF NOT EXISTS `proj.st_logs_v2`");
     expect(ddl.items[target].sql, "CREATE TABLE IF NOT EXISTS `proj.st_raw_v2.raw_jobs` (");
     expect(ddl.items[target].sql, "`id` INT64 NOT NULL");
@@ -128,6 +135,32 @@ static void ddl_can_leave_the_project_out(void **state)
     }
     ddl_release(&with);
     ddl_release(&script);
+}
+
+/* Nothing is made for a disabled entity, and no view that reads it, or reads one that does. */
+static void what_is_disabled_is_left_out(void **state)
+{
+    static const char *const gone[] = {"table st_raw_v2.raw_payroll", "table st_stage_v2.stage_payroll",
+                                       "view st_stage_v2.payroll", "view st_mart_v2.gross_pay_by_job",
+                                       "view st_mart_v2.campaign_return"};
+    enum { GONE = sizeof gone / sizeof gone[0] };
+    struct ddl all, some;
+    size_t payroll = 0;
+    (void)state;
+    while (strcmp(registry_at(registry, payroll)->name, "payroll") != 0)
+        payroll++;
+    ddl_build(&names, registry, &all);
+    registry_set_enabled(registry, payroll, false);
+    ddl_build(&names, registry, &some);
+    registry_set_enabled(registry, payroll, true);
+    assert_int_equal(all.count, some.count + GONE);
+    for (size_t i = 0; i < GONE; i++) {
+        index_of(&all, gone[i]);
+        for (size_t k = 0; k < some.count; k++)
+            assert_string_not_equal(some.items[k].object, gone[i]);
+    }
+    ddl_release(&all);
+    ddl_release(&some);
 }
 
 static void flattened_names_do_not_collide(void **state)
@@ -325,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ddl_makes_everything_in_order),
         cmocka_unit_test(ddl_can_leave_the_project_out),
+        cmocka_unit_test(what_is_disabled_is_left_out),
         cmocka_unit_test(flattened_names_do_not_collide),
         cmocka_unit_test(merge_is_pruned_and_deduplicated),
         cmocka_unit_test(merge_without_old_partitions_touches_only_the_null_one),

@@ -35,7 +35,8 @@ static void requests_are_read_or_refused(void **state)
         const char *says;
     } cases[] = {
         {"all", 0, "2021-01-01", NULL, NULL, NULL, NULL},
-        {"campaigns", 8, "2021-01-01T00:00:00-08:00", "2021-01-02", "90m", NULL, NULL},
+        {"jobs", 8, "2021-01-01T00:00:00-08:00", "2021-01-02", "90m", NULL, NULL},
+        {"campaigns", 0, "2021-01-01", NULL, NULL, "entity_disabled", "entities.campaigns.enabled"},
         {"job", 0, "2021-01-01", NULL, NULL, "unknown_entity", "\"job\""},
         {"", 0, "2021-01-01", NULL, NULL, "unknown_entity", "\"\""},
         {"jobs", 9, "2021-01-01", NULL, NULL, "unknown_tenant", "tenant 9"},

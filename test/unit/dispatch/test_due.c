@@ -62,7 +62,7 @@ static void names_choose_and_are_checked(void **state)
         const char *says; /* NULL: fine */
     } cases[] = {{"all", 2, NULL},
                  {"jobs", 1, NULL},
-                 {"campaigns", 1, NULL}, /* named, so also when disabled */
+                 {"campaigns", 0, "entity \"campaigns\" is disabled"},
                  {"payroll", 0, "payroll has no schedule in config.json"},
                  {"job", 0, "unknown entity \"job\""}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -164,11 +164,14 @@ static void what_is_not_configured_is_refused(void **state)
     (void)state;
     const struct settings settings = {.entities = entities, .entity_count = 3, .tenants = tenants, .tenant_count = 2};
     const struct task unknown_entity = {.entity = "job"}, unknown_tenant = {.entity = "jobs", .tenant = 9},
-                      fine = {.entity = "all"};
+                      disabled_entity = {.entity = "campaigns"}, fine = {.entity = "all"};
     struct error err = ERROR_INIT;
     assert_false(task_check(&unknown_entity, &settings, &err));
     assert_string_equal(err.code, "unknown_entity");
-    assert_non_null(strstr(err.message, "jobs, invoices, campaigns"));
+    assert_non_null(strstr(err.message, "jobs, invoices, or all is allowed"));
+    assert_false(task_check(&disabled_entity, &settings, &err));
+    assert_string_equal(err.code, "entity_disabled");
+    assert_non_null(strstr(err.message, "set entities.campaigns.enabled in config.json"));
     assert_false(task_check(&unknown_tenant, &settings, &err));
     assert_string_equal(err.code, "unknown_tenant");
     assert_true(task_check(&fine, &settings, &err));

@@ -175,7 +175,7 @@ static const struct {
     const char *name, *path, *export_path, *active_param, *active_value, *cluster[4];
     bool id_nullable, modified_nullable;
     size_t columns;
-} the_eight[] = {
+} the_entries[] = {
     {"jobs",
      "jpm/v2/tenant/{tenant}/jobs",
      "jpm/v2/tenant/{tenant}/export/jobs",
@@ -248,33 +248,61 @@ static const struct {
      false,
      false,
      13 + 1},
+    {"appointments",
+     "jpm/v2/tenant/{tenant}/appointments",
+     "jpm/v2/tenant/{tenant}/export/appointments",
+     "active",
+     "Any",
+     {"jobId", "status"},
+     false,
+     false,
+     16},
+    {"job_types", "jpm/v2/tenant/{tenant}/job-types", NULL, "active", "Any", {"active"}, false, false, 18},
+    {"business_units",
+     "settings/v2/tenant/{tenant}/business-units",
+     "settings/v2/tenant/{tenant}/export/business-units",
+     "active",
+     "Any",
+     {"active"},
+     false,
+     false,
+     26},
+    {"technicians",
+     "settings/v2/tenant/{tenant}/technicians",
+     "settings/v2/tenant/{tenant}/export/technicians",
+     "active",
+     "Any",
+     {"businessUnitId", "active"},
+     false,
+     false,
+     45},
 };
 
-static void the_eight_entities(void **state)
+static void the_entities(void **state)
 {
     (void)state;
     struct registry *registry = load_project();
-    assert_int_equal(registry_count(registry), sizeof the_eight / sizeof the_eight[0]);
+    assert_int_equal(registry_count(registry), sizeof the_entries / sizeof the_entries[0]);
     assert_null(registry_find(registry, "appointment"));
     assert_null(registry_at(registry, registry_count(registry)));
-    for (size_t i = 0; i < sizeof the_eight / sizeof the_eight[0]; i++) {
+    for (size_t i = 0; i < sizeof the_entries / sizeof the_entries[0]; i++) {
         const struct entity *entity = registry_at(registry, i);
-        assert_string_equal(entity->name, the_eight[i].name);
-        assert_ptr_equal(registry_find(registry, the_eight[i].name), entity);
-        assert_string_equal(entity->path, the_eight[i].path);
+        assert_string_equal(entity->name, the_entries[i].name);
+        assert_ptr_equal(registry_find(registry, the_entries[i].name), entity);
+        assert_string_equal(entity->path, the_entries[i].path);
         assert_string_equal(entity->export_path ? entity->export_path : "-",
-                            the_eight[i].export_path ? the_eight[i].export_path : "-");
+                            the_entries[i].export_path ? the_entries[i].export_path : "-");
         assert_string_equal(entity->active_param ? entity->active_param : "-",
-                            the_eight[i].active_param ? the_eight[i].active_param : "-");
+                            the_entries[i].active_param ? the_entries[i].active_param : "-");
         assert_string_equal(entity->active_value ? entity->active_value : "-",
-                            the_eight[i].active_value ? the_eight[i].active_value : "-");
+                            the_entries[i].active_value ? the_entries[i].active_value : "-");
         assert_int_equal(entity->max_page_size, 5000);
-        assert_int_equal(entity->id_nullable, the_eight[i].id_nullable);
-        assert_int_equal(entity->modified_nullable, the_eight[i].modified_nullable);
-        assert_int_equal(entity->source_column_count, the_eight[i].columns);
+        assert_int_equal(entity->id_nullable, the_entries[i].id_nullable);
+        assert_int_equal(entity->modified_nullable, the_entries[i].modified_nullable);
+        assert_int_equal(entity->source_column_count, the_entries[i].columns);
         for (size_t c = 0; c < 4; c++)
             assert_string_equal(entity->target.cluster[c] ? entity->target.cluster[c] : "-",
-                                the_eight[i].cluster[c] ? the_eight[i].cluster[c] : "-");
+                                the_entries[i].cluster[c] ? the_entries[i].cluster[c] : "-");
         assert_int_equal(entity->target.partition, PARTITION_DAY);
         assert_string_equal(entity->target.partition_column, "modifiedOn");
         assert_int_equal(entity->stage.partition, PARTITION_HOUR);
@@ -351,7 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wrong_registry_is_refused_with_the_place),
         cmocka_unit_test(a_feed_that_is_not_there_is_refused),
-        cmocka_unit_test(the_eight_entities),
+        cmocka_unit_test(the_entities),
         cmocka_unit_test(both_tables_end_with_their_bookkeeping),
         cmocka_unit_test(columns_of_the_brief_have_their_sources),
     };

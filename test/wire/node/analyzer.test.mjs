@@ -7,7 +7,8 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +28,23 @@ const SIMPLE = {
 
 let server, client, language;
 
+// All entities of the registry, also those that are disabled by default.
+function makeConfig() {
+  const read = (name) => JSON.parse(readFileSync(path.join(root, 'config', name), 'utf8'));
+  const config = read('config.json');
+  for (const name of Object.keys(read('schema_registry.json').entities)) config.entities[name] = { ...config.entities[name], enabled: true };
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'st-analyzer-')), 'config.json');
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+
+const everything = makeConfig();
+
 function ingestor(...words) {
+  return run(...words, '--config', everything);
+}
+
+function run(...words) {
   const env = { ...process.env, BQ_PROJECT_ID: PROJECT };
   return execFileSync(program, words, { env, cwd: root, encoding: 'utf8', maxBuffer: 64 << 20 });
 }
@@ -132,6 +149,7 @@ before(async () => {
 });
 
 after(() => {
+  rmSync(path.dirname(everything), { recursive: true });
   client?.close();
   server?.kill();
 });
@@ -142,7 +160,8 @@ const SUPPORTED = ['RESOLVED_QUERY_STMT', 'RESOLVED_MERGE_STMT', 'RESOLVED_INSER
 test('every statement passes', async (t) => {
   const catalog = makeCatalog(JSON.parse(ingestor('schema', 'tables')));
   const statements = JSON.parse(ingestor('schema', 'sql', '--json'));
-  assert.ok(statements.length > 60, `only ${statements.length} statements`);
+  assert.ok(statements.length > 130, `only ${statements.length} statements`);
+  assert.ok(statements.some(({ name }) => name === 'merge technicians'), 'an entity that is disabled by default is missing');
   for (const { name, sql } of statements) {
     await t.test(name, async () => {
       const statement = await analyze(catalog, sql);
@@ -158,7 +177,7 @@ function statementsOf(file) {
 
 test('every statement of sql/bigquery_schemas.sql passes', async (t) => {
   const statements = statementsOf('bigquery_schemas.sql');
-  const titles = JSON.parse(ingestor('schema', 'ddl', '--json')).map(({ name }) => name);
+  const titles = JSON.parse(run('schema', 'ddl', '--json')).map(({ name }) => name);
   const tables = JSON.parse(ingestor('schema', 'tables'));
   const catalog = makeCatalog(tables, '');
   assert.equal(statements.length, titles.length);
@@ -177,7 +196,8 @@ const V1_TABLES = [
   { dataset: 'st_raw', table: 'raw_daily_wbr_v2', columns: [{ name: 'invoice_id', type: 'STRING' }, { name: 'day', type: 'DATE' }, { name: 'total', type: 'FLOAT64' }] },
 ];
 const VALUES = {
-  BQ_PROJECT_ID: PROJECT, BQ_DATASET_LOGS: 'st_logs_v2', BQ_DATASET_RAW: 'st_raw_v2', V1_PROJECT_ID: PROJECT, V1_DATASET_RAW: 'st_raw', V1_TABLE: 'raw_daily_wbr_v2',
+  BQ_PROJECT_ID: PROJECT, BQ_DATASET_LOGS: 'st_logs_v2', BQ_DATASET_RAW: 'st_raw_v2', BQ_DATASET_STAGE: 'st_stage_v2', BQ_DATASET_MART: 'st_mart_v2',
+  V1_PROJECT_ID: PROJECT, V1_DATASET_RAW: 'st_raw', V1_TABLE: 'raw_daily_wbr_v2',
   V1_KEY: 'invoice_id', V1_DATE: 'day', V1_COLUMN: 'total', V2_TABLE: 'raw_invoices', V2_KEY: 'id', V2_DATE: 'invoiceDate', V2_COLUMN: 'total',
 };
 
@@ -193,7 +213,7 @@ test('every query of sql/ passes', async (t) => {
   const catalog = makeCatalog([...tables, ...V1_TABLES]);
   for (const { name, sql } of JSON.parse(ingestor('schema', 'ddl', '--json'))) if (name.startsWith('view ')) addView(catalog, sql, await analyze(catalog, sql));
   const files = readdirSync(path.join(root, 'sql'), { recursive: true }).filter((f) => f.endsWith('.sql') && f !== 'bigquery_schemas.sql').sort();
-  assert.ok(files.length >= 16, `only ${files.length} files`);
+  assert.ok(files.length >= 30, `only ${files.length} files`);
   for (const file of files) {
     await t.test(file, async () => {
       const statements = statementsOf(file);

@@ -22,7 +22,7 @@ struct event_sync { /* sync_state_events */
     int64_t tenant, last_sync_us, records_processed, updated_us;
 };
 struct event_staged_fetches {
-    const char *run_id;
+    const char *run_id; /* that staged them */
     int64_t first, last;
 };
 struct event_staged { /* staged_run_events: a run whose fetches are verified, ready to be merged */
@@ -53,8 +53,8 @@ struct event_drift { /* schema_drift */
 struct event_checkpoint { /* checkpoints: the frame of a task and its accepted fetches */
     const char *task_id, *run_id, *entity, *mode;
     int64_t tenant, at_us, frame_to_us, watermark_us;
-    bool frame;
-    const char *column;
+    bool frame;         /* else a fetch */
+    const char *column; /* NULL = the records without a time */
     bool has_from, has_to;
     int64_t from_us, to_us, fetch_id, rows, staged_at_us;
 };
@@ -99,8 +99,9 @@ bool events_quarantine(struct events *events, const struct event_quarantine *e, 
                        struct error *err) MUST_CHECK;
 bool events_drift(struct events *events, const struct event_drift *e, struct cancel *cancel,
                   struct error *err) MUST_CHECK;
-bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel,
-                       struct error *err) MUST_CHECK;
+/* All are durable, in one or few requests, when it returns true. */
+bool events_checkpoints(struct events *events, const struct event_checkpoint *e, size_t count, struct cancel *cancel,
+                        struct error *err) MUST_CHECK;
 /* All are durable, in one or few requests, when it returns true. */
 bool events_dead_letters(struct events *events, const struct event_dead_letter *e, size_t count, struct cancel *cancel,
                          struct error *err) MUST_CHECK;

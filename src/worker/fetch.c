@@ -3,13 +3,14 @@
  *   incremental  modifiedOn from the watermark, newest window open; entities whose modifiedOn may be absent are read
  *                by createdOn as well
  *   full         everything, split on createdOn
- *   backfill     [from, to) of createdOn
+ *   backfill     [from, to) of createdOn; whole days where rows may lack identity
  *
- * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change re-reads the group whole. A
- * full read holds whole groups anyway. */
+ * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change that an incremental run sees
+ * re-reads the group whole. The others hold whole groups anyway. */
 #include "run.h"
 
 #include "base/clock.h"
+#include "base/timestamp.h"
 
 #define DAY_US INT64_C(86400000000)
 
@@ -21,8 +22,7 @@ struct read_plan {
 static void *sink_begin(void *user, const struct st_window *window)
 {
     struct read_plan *plan = user;
-    (void)window;
-    return fetch_new(plan->run, plan->choice);
+    return fetch_new(plan->run, window, plan->choice);
 }
 
 static void sink_sent(void *fetch, int64_t fetched_at_us)
@@ -70,6 +70,8 @@ static bool read_range(struct run *run, struct st_window range, bool whole, enum
                                                                                    : run->entity->max_page_size,
         .concurrency = run->env->readers,
         .background = run->message->lane == TASK_LANE_BACKFILL,
+        .accepted = run->checkpoint.windows,
+        .accepted_count = run->checkpoint.window_count,
         .progress = log_progress,
         .progress_user = run,
     };
@@ -128,13 +130,20 @@ static bool fetch_full(struct run *run, struct error *err)
     return read_range(run, everything, /* whole */ true, ROW_ALL, err);
 }
 
+/* One range that holds whole groups: a later attempt can go on with what is missing of it. */
+static struct st_window whole_days(struct st_window window)
+{
+    window.from_us = timestamp_to_days(window.from_us) * DAY_US;
+    window.to_us = (timestamp_to_days(window.to_us - 1) + 1) * DAY_US;
+    return window;
+}
+
 static bool fetch_backfill(struct run *run, struct error *err)
 {
     const struct task *task = &run->message->task;
     const struct st_window window = {
         .column = ST_CREATED_ON, .has_from = true, .has_to = true, .from_us = task->from_us, .to_us = task->to_us};
-    enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
-    return read_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
+    return read_range(run, run->entity->id_nullable ? whole_days(window) : window, false, ROW_ALL, err);
 }
 
 bool fetch_all(struct run *run, struct error *err)

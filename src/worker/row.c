@@ -30,6 +30,8 @@ struct fetch {
     char refused_reason[REFUSED_REASON_SIZE];
     enum row_choice choice;
     int64_t fetch_id;
+    struct st_window window;
+    int64_t begun_us;
     struct record_encoder *encoder;     /* made when the request is sent: rows carry that time */
     struct bq_rows rows;                /* not yet with the appender */
     uint64_t first_ticket, last_ticket; /* of those that are */
@@ -77,13 +79,15 @@ static void row_refused(void *user, uint64_t tag, struct slice row, const char *
     pthread_mutex_unlock(&index->lock);
 }
 
-struct fetch *fetch_new(struct run *run, enum row_choice choice)
+struct fetch *fetch_new(struct run *run, const struct st_window *window, enum row_choice choice)
 {
     struct fetch_index *index = run->env->fetches;
     struct fetch *fetch = xcalloc(1, sizeof *fetch);
     fetch->run = run;
     fetch->choice = choice;
     fetch->fetch_id = stage_next_fetch(run);
+    fetch->window = *window;
+    fetch->begun_us = clock_wall_us();
     pthread_mutex_lock(&index->lock);
     fetch->tag = ++index->last_tag;
     fetch->rows.tag = fetch->tag;
@@ -266,5 +270,6 @@ bool fetch_complete(struct fetch *fetch, struct error *err)
                          (long long)fetch->quarantined);
     stage_accept(run, fetch->fetch_id, fetch->read, rows, fetch->quarantined);
     tell_bad(fetch);
+    checkpoint_add(run, &fetch->window, fetch->fetch_id, rows, fetch->begun_us);
     return true;
 }

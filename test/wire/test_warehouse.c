@@ -83,10 +83,19 @@ static void the_watermark_is_the_maximum_within_the_newest_reset(void **state)
     assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.sync_state`"), 2);
 }
 
+static bool is_done(const struct task_key *task)
+{
+    struct error err = ERROR_INIT;
+    struct task_history state;
+    must(warehouse_task_history(&workers[1].w, task, &state, NULL, &err), &err);
+    bool done = state.done;
+    task_history_release(&state);
+    return done;
+}
+
 static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
 {
     struct error err = ERROR_INIT;
-    bool done = true;
     (void)state;
     struct event_run e = {.run_id = "log-1",
                           .task_id = "task-1",
@@ -98,19 +107,15 @@ static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
     must(events_run(workers[0].events, &e, NULL, &err), &err);
     const struct task_key task = {"task-1", 1, "jobs", "full"}, other_entity = {"task-1", 1, "invoices", "full"},
                           other_tenant = {"task-1", 2, "jobs", "full"}, other_mode = {"task-1", 1, "jobs", "backfill"};
-    must(warehouse_task_done(&workers[1].w, &task, &done, NULL, &err), &err);
-    assert_false(done);
+    assert_false(is_done(&task));
     e.status = "success";
     e.end_us = e.start_us + 1500000;
     e.records_fetched = e.records_inserted = 12;
     must(events_run(workers[1].events, &e, NULL, &err), &err);
-    must(warehouse_task_done(&workers[1].w, &task, &done, NULL, &err), &err);
-    assert_true(done);
+    assert_true(is_done(&task));
     const struct task_key *const others[] = {&other_entity, &other_tenant, &other_mode};
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        must(warehouse_task_done(&workers[1].w, others[i], &done, NULL, &err), &err);
-        assert_false(done);
-    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(is_done(others[i]));
     assert_int_equal(
         ask("SELECT duration_ms, entity_type, start_time, status, records_inserted FROM "
             "`test-project.st_logs_v2.ingestion_logs` "
@@ -134,13 +139,13 @@ static void drift_quarantine_and_checkpoints_are_kept(void **state)
     must(events_drift(workers[0].events, &d, NULL, &err), &err);
     struct event_checkpoint c = {
         .task_id = "t", .run_id = "r1", .entity = "jobs", .mode = "full", .frame = true, .frame_to_us = 5000000};
-    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    must(events_checkpoints(workers[0].events, &c, 1, NULL, &err), &err);
     c.run_id = "r2";
     c.frame_to_us = 6000000; /* a later attempt's frame is not heard */
-    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    must(events_checkpoints(workers[0].events, &c, 1, NULL, &err), &err);
     c.frame = false;
     c.fetch_id = 1;
-    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    must(events_checkpoints(workers[0].events, &c, 1, NULL, &err), &err);
     assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.quarantine` WHERE payload_encoding = 'base64' "
                          "AND payload = '//4='"),
                      1);

@@ -4,12 +4,13 @@ import signal
 import time
 import unittest
 
-from stack import Stack, log_lines, tail, wait_until
+from stack import Stack, free_port, log_lines, tail, wait_until
 
 JOBS = 900
-PAGE = 50
+PAGE = 100
 SCALE = 40
 SLOW_MS = 1500  # of the fast clock: so that a window takes longer than the time between two writes of the checkpoint
+STEP = 3
 LIST = "servicetitan.list.{}"
 SOON_S = 120
 # One thing at a time, so that a kill has one place in a run. The overlap is shorter than a lease: what was edited when a
@@ -39,22 +40,25 @@ class Checkpoint(unittest.TestCase):
     def start(self):
         return self.stack.start("worker", "st-ingestor", "worker")
 
-    def dispatch(self, entity, mode="full", *more):
-        self.stack.ingestor("dispatch", entity, "--mode", mode, *more)
+    def dispatch(self, entity, mode="full"):
+        self.stack.ingestor("dispatch", entity, "--mode", mode)
 
     def slow(self, ms):
         self.stack.admin("/_admin/settings", {"latencyMs": ms})
 
-    def hold_at_list(self, entity, nth):
-        self.slow(SLOW_MS)
-        self.stack.count_from_here()
-        self.stack.hold(method=LIST.format(entity), nth=nth)
+    def hold_when(self, entity, share):
+        """Stops the run in front of a request, when so much of the source is in its task's checkpoint."""
+        goal = share * self.stack.source_count(entity)
+        while True:
+            self.stack.hold(method=LIST.format(entity), nth=STEP)
+            self.stack.wait_for_hold(SOON_S)
+            if sum(int(window["row_count"]) for window in self.windows(entity)) >= goal:
+                return
 
-    def begin_and_hold(self, entity="jobs", nth=8):
-        """A worker whose run stands in front of its nth request."""
-        self.hold_at_list(entity, nth)
+    def begin_and_hold(self, entity="jobs", share=0.4):
+        self.slow(SLOW_MS)
         worker = self.start()
-        self.stack.wait_for_hold(SOON_S)
+        self.hold_when(entity, share)
         return worker
 
     def go_on(self):
@@ -67,12 +71,9 @@ class Checkpoint(unittest.TestCase):
         self.go_on()
         self.stack.count_from_here()
 
-    def killed_at_half(self, entity="jobs", nth=8):
-        worker = self.begin_and_hold(entity, nth)
-        self.kill(worker)
-        windows = self.windows(entity)
-        self.assertGreater(len(windows), 2, "the run died before it had read anything")
-        return windows
+    def killed_at_half(self, entity="jobs", share=0.4):
+        self.kill(self.begin_and_hold(entity, share))
+        return self.windows(entity)
 
     def finish(self, worker=None, runs=1):
         """Until so many runs are done, by a worker that may be there already."""
@@ -87,9 +88,9 @@ class Checkpoint(unittest.TestCase):
     def told(self, worker, message):
         return [line for line in log_lines(worker) if line["message"] == message]
 
-    def windows(self, entity="jobs", mode="full"):
+    def windows(self, entity="jobs"):
         return self.stack.query(f"SELECT run_id, window_from, window_to, fetch_id, row_count, task_id FROM `{{p}}.st_logs_v2.checkpoints` "
-                                f"WHERE kind = 'fetch' AND entity_type = '{entity}' AND mode = '{mode}' ORDER BY window_from")
+                                f"WHERE kind = 'fetch' AND entity_type = '{entity}' ORDER BY window_from")
 
     def lists(self, entity="jobs"):
         return self.stack.requests()["methods"].get(LIST.format(entity), {"seen": 0})["seen"]
@@ -97,10 +98,10 @@ class Checkpoint(unittest.TestCase):
     def assert_equal(self, *entities):
         self.stack.check("--sample", 0, *[word for entity in entities or ("jobs",) for word in ("--entity", entity)])
 
-    def assert_not_read_again(self, kept, entity="jobs", mode="full"):
+    def assert_not_read_again(self, kept, entity="jobs"):
         """What later runs have read lies beside these windows, and nothing is missing."""
         runs = {window["run_id"] for window in kept}
-        later = [window for window in self.windows(entity, mode) if window["run_id"] not in runs]
+        later = [window for window in self.windows(entity) if window["run_id"] not in runs]
         self.assertTrue(later, "nothing was left to read")
         for low, high in map(bounds, later):
             for from_us, to_us in map(bounds, kept):
@@ -114,6 +115,7 @@ class Checkpoint(unittest.TestCase):
 
     # ---- Tests ----
     def test_a_killed_full_run_reads_only_what_is_missing(self):
+        self.stack.env["WORKER_PORT"] = str(free_port())
         self.dispatch("jobs")
         kept = self.killed_at_half()
         worker = self.start()
@@ -154,7 +156,7 @@ class Checkpoint(unittest.TestCase):
     def test_staged_rows_that_are_gone_are_read_again(self):
         self.dispatch("jobs")
         kept = self.killed_at_half()
-        gone, cut = kept[1], kept[2]
+        gone, cut = [window for window in kept if window["row_count"] != "0"][:2]
         stage = f"`{{p}}.st_stage_v2.stage_jobs` WHERE _run_id = '{gone['run_id']}'"
         self.stack.query(f"DELETE FROM {stage} AND _fetch_id = {gone['fetch_id']}")
         self.stack.query(f"DELETE FROM {stage} AND _fetch_id = {cut['fetch_id']} AND _row_number = 1")
@@ -168,12 +170,8 @@ class Checkpoint(unittest.TestCase):
 
     def test_a_second_kill(self):
         self.dispatch("jobs")
-        first = self.killed_at_half(nth=6)
-        self.hold_at_list("jobs", 4)
-        second = self.start()
-        self.stack.wait_for_hold(SOON_S)
-        self.kill(second)
-        kept = self.windows()
+        first = self.killed_at_half(share=0.2)
+        kept = self.killed_at_half(share=0.6)
         self.assertEqual(len({window["run_id"] for window in kept}), 2)
         self.assertGreater(len(kept), len(first))
         worker = self.finish()
@@ -194,20 +192,18 @@ class Checkpoint(unittest.TestCase):
         self.finish()
         self.assert_equal("payroll")
 
-    def backfill_window(self):
+    def backfill(self, entity):
         now = datetime.datetime.now(datetime.timezone.utc)
-        return ("--from", (now - datetime.timedelta(days=3650)).strftime("%Y-%m-%d"), "--to", now.strftime("%Y-%m-%d"))
+        begin, end = ((now - datetime.timedelta(days=days)).strftime("%Y-%m-%d") for days in (3600, 30))
+        self.stack.ingestor("backfill", entity, "--from", begin, "--to", end, "--slice", "3650d", "--yes")
 
     def test_a_killed_backfill(self):
         for entity in ("customers", "payroll"):
             with self.subTest(entity):
-                self.dispatch(entity, "backfill", *self.backfill_window())
-                worker = self.begin_and_hold(entity, 6)
-                self.kill(worker)
-                kept = self.windows(entity, "backfill")
-                self.assertGreater(len(kept), 1)
+                self.backfill(entity)
+                kept = self.killed_at_half(entity)
                 self.assertEqual(self.resumed(self.finish())["windowsKept"], len(kept))
-                self.assert_not_read_again(kept, entity, "backfill")
+                self.assert_not_read_again(kept, entity)
         self.assertEqual(self.stack.query("SELECT COUNT(*) AS n FROM `{p}.st_logs_v2.sync_state`")[0]["n"], "0")
         for entity in ("customers", "payroll"):  # what is younger than the window
             self.dispatch(entity)
@@ -235,20 +231,19 @@ class Checkpoint(unittest.TestCase):
         rows = self.stack.query("SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM `{p}.st_raw_v2.raw_jobs`")[0]
         self.assertEqual(rows["n"], rows["ids"])
 
-    def test_a_task_id_is_one_tenants_entitys_and_modes(self):
-        self.dispatch("jobs", "full", "--task-id", "shared")
-        self.killed_at_half()
-        self.dispatch("customers", "full", "--task-id", "shared")
-        self.dispatch("jobs", "backfill", *self.backfill_window(), "--task-id", "shared")
-        worker = self.finish(runs=3)
-        self.assertEqual([(line["entityType"], line["mode"]) for line in self.told(worker, RESUMES)], [("jobs", "full")])
-        self.assert_equal("jobs", "customers")
-        self.dispatch("jobs", "full", "--task-id", "shared")
+    def test_a_done_task_is_acknowledged_without_work(self):
+        """The worker dies between its last write and the acknowledgement."""
+        self.dispatch("jobs")
+        self.stack.hold(method="pubsub.Acknowledge", nth=1)
+        worker = self.start()
+        self.stack.wait_for_hold(SOON_S)
+        self.assertEqual(len(self.told(worker, DONE)), 1)
+        self.kill(worker)
         again = self.start()
         wait_until("the acknowledgement", lambda: self.told(again, "Task is done already"))
         again.send_signal(signal.SIGTERM)
         self.assertEqual(again.wait(SOON_S), 0, tail(again))
-        self.assertEqual(self.told(again, DONE), [])
+        self.assertEqual(self.lists(), 0)
 
 
 if __name__ == "__main__":

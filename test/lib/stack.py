@@ -219,7 +219,7 @@ class Stack:
         job = reply["jobReference"]
         while not reply.get("jobComplete"):
             reply = http(f"{base}/{job['jobId']}?location={job.get('location', 'US')}&timeoutMs=100000&formatOptions.useInt64Timestamp=true")
-        fields = reply["schema"]["fields"]
+        fields = reply.get("schema", {}).get("fields", [])  # DML has none
         self.fields = fields
         return [{f["name"]: c["v"] for f, c in zip(fields, row["f"])} for row in reply.get("rows", [])]
 

@@ -13,10 +13,10 @@ SLOW_MS = 1500  # of the fast clock: so that a window takes longer than the time
 STEP = 3
 LIST = "servicetitan.list.{}"
 SOON_S = 120
-# One thing at a time, so that a kill has one place in a run. The overlap is shorter than a lease: what was edited when a
-# worker died is beyond the watermark that the clock of its successor would give.
+OVERLAP_S = 60
+# One thing at a time, so that a kill has one place in a run.
 ONE_AT_A_TIME = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120", "ST_PAGE_SIZE": str(PAGE), "WORKER_CONCURRENCY": "1", "MAX_CONCURRENT_REQUESTS": "1",
-                 "SYNC_OVERLAP_SECONDS": "60"}
+                 "SYNC_OVERLAP_SECONDS": str(OVERLAP_S)}
 RESUMES = "Ingestion resumes an earlier attempt"
 DONE = "Ingestion completed"
 
@@ -92,6 +92,9 @@ class Checkpoint(unittest.TestCase):
         return self.stack.query(f"SELECT run_id, window_from, window_to, fetch_id, row_count, task_id FROM `{{p}}.st_logs_v2.checkpoints` "
                                 f"WHERE kind = 'fetch' AND entity_type = '{entity}' ORDER BY window_from")
 
+    def clock(self):
+        return int(self.stack.query("SELECT UNIX_MICROS(CURRENT_TIMESTAMP()) AS us")[0]["us"])
+
     def lists(self, entity="jobs"):
         return self.stack.requests()["methods"].get(LIST.format(entity), {"seen": 0})["seen"]
 
@@ -140,6 +143,8 @@ class Checkpoint(unittest.TestCase):
         self.dispatch("jobs")
         self.killed_at_half()
         self.stack.edit("jobs", 400, kinds=("edit",))
+        edited = self.clock()
+        wait_until("a time whose watermark is beyond the edits", lambda: self.clock() > edited + 2 * OVERLAP_S * 1000000)
         frames = "SELECT run_id, frame_to, watermark FROM `{p}.st_logs_v2.checkpoints` WHERE kind = 'frame'"
         frame = self.stack.query(frames)
         worker = self.finish()

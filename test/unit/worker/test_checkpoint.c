@@ -38,6 +38,13 @@ static const struct window_case cases[] = {
     {{"c1 0 5", "a2 5 9"}, "a2"},      /* of a run that nobody asked for */
 };
 
+/* "-" and nothing are 0. */
+static int64_t number(const char *text)
+{
+    int64_t value = 0;
+    return slice_to_int64(slice_str(text), &value) ? value : 0;
+}
+
 /* Fetches of run b are later. */
 static struct task_fetch parse(const char *text)
 {
@@ -49,8 +56,8 @@ static struct task_fetch parse(const char *text)
     fetch.by_modified = strcmp(from, "modified") == 0;
     fetch.has_from = to[0] && strcmp(from, "-") != 0;
     fetch.has_to = to[0] && strcmp(to, "-") != 0;
-    fetch.from_us = fetch.has_from ? atoi(from) : 0;
-    fetch.to_us = fetch.has_to ? atoi(to) : 0;
+    fetch.from_us = number(from);
+    fetch.to_us = number(to);
     return fetch;
 }
 

@@ -141,6 +141,8 @@ bool stage_check_quarantine(struct run *run,
 
 /* Every accepted fetch has as many distinct rows in the stage as it brought. */
 bool stage_compare(const struct run *run, const struct stage_check *check, struct error *err) MUST_CHECK;
+/* None is so old that it may expire before it is merged. */
+bool stage_check_age(const struct run *run, struct error *err) MUST_CHECK;
 /* merge.c: the accepted fetches, sorted by stage_verify, as ranges; they borrow the run's ids; free with free(). */
 struct event_staged_fetches *merge_fetch_ranges(const struct run *run, size_t *ret_count);
 

@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "base/timestamp.h"
 
+#define STAGE_MAX_AGE_US (150 * INT64_C(3600000000))
 /* Rows differ too much to be measured without reading them; bytes only order and bound changes, so a round figure
  * does. */
 enum { QUARANTINE_FREE_RECORDS = 20, STAGE_ROW_BYTES_ESTIMATE = 1024 };
@@ -206,6 +208,18 @@ static void measure(struct run *run, const struct stage_check *check)
     run->staged_bytes = run->stage.rows * STAGE_ROW_BYTES_ESTIMATE;
 }
 
+/* No change takes rows that the stage is about to drop (156 hours, find_sql.c): better read them again than wait for
+ * that. A later attempt keeps none so old. */
+bool stage_check_age(const struct run *run, struct error *err)
+{
+    if (run->staged_min_us == 0 || clock_wall_us() - run->staged_min_us < STAGE_MAX_AGE_US)
+        return true;
+    return error_set(err, ERROR_RETRY, "stage_expiring",
+                     "could not rely on the staged rows of %s any more: the oldest are about to expire; they are read "
+                     "again",
+                     run->entity->name);
+}
+
 bool stage_verify(struct run *run, struct error *err)
 {
     struct stage_check check = {0};
@@ -223,5 +237,5 @@ bool stage_verify(struct run *run, struct error *err)
     ok = ok && stage_compare(run, &check, err);
     measure(run, &check);
     stage_check_release(&check);
-    return ok;
+    return ok && stage_check_age(run, err);
 }

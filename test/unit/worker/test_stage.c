@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "run.h"
 
@@ -170,6 +171,20 @@ static void fetches_of_earlier_attempts_are_announced_as_theirs(void **state)
     free(ranges);
 }
 
+static void rows_about_to_expire_are_not_announced(void **state)
+{
+    struct run *run = run_of(state);
+    const int64_t hour_us = INT64_C(3600000000);
+    struct error err = ERROR_INIT;
+    assert_true(stage_check_age(run, &err)); /* no rows */
+    run->staged_min_us = clock_wall_us() - 149 * hour_us;
+    assert_true(stage_check_age(run, &err));
+    run->staged_min_us = clock_wall_us() - 151 * hour_us;
+    assert_false(stage_check_age(run, &err));
+    assert_int_equal(err.class, ERROR_RETRY);
+    assert_string_equal(err.code, "stage_expiring");
+}
+
 static void group_days_are_sorted_and_distinct(void **state)
 {
     struct run *run = run_of(state);
@@ -279,6 +294,7 @@ int main(void)
         STAGE_TEST(a_run_without_rows_needs_no_look_at_the_stage),
         STAGE_TEST(the_stage_must_hold_what_was_brought),
         STAGE_TEST(fetches_of_earlier_attempts_are_announced_as_theirs),
+        STAGE_TEST(rows_about_to_expire_are_not_announced),
         STAGE_TEST(group_days_are_sorted_and_distinct),
         STAGE_TEST(too_many_group_days_are_noticed),
         STAGE_TEST(drift_is_counted_per_field_and_kind_within_a_bound),

@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS `st_logs_v2.staged_run_events` (
   `staged_min` TIMESTAMP OPTIONS(description='Earliest _staged_at of these rows'),
   `staged_max` TIMESTAMP OPTIONS(description='Latest _staged_at of these rows'),
   `announced_at` TIMESTAMP OPTIONS(description='When, by the worker\'s clock'),
-  `fetches` ARRAY<STRUCT<`first_fetch` INT64, `last_fetch` INT64>> OPTIONS(description='Accepted fetches, as ranges'),
+  `fetches` ARRAY<STRUCT<`first_fetch` INT64, `last_fetch` INT64, `run_id` STRING>> OPTIONS(description='Accepted fetches, as ranges'),
   `full_groups` BOOL NOT NULL OPTIONS(description='Every group of rows without identity in it was read whole'),
   `withdrawn` BOOL NOT NULL OPTIONS(description='Rejected: never merge it')
 )
@@ -125,12 +125,12 @@ CREATE TABLE IF NOT EXISTS `st_logs_v2.checkpoint_events` (
   `checkpoint_time` TIMESTAMP OPTIONS(description='When, by the worker\'s clock'),
   `frame_to` TIMESTAMP OPTIONS(description='Frame: upper end of what the task reads'),
   `watermark` TIMESTAMP OPTIONS(description='Frame: watermark candidate'),
-  `column_name` STRING OPTIONS(description='Fetch: time column of the window'),
+  `column_name` STRING OPTIONS(description='Fetch: time column of the window; NULL = the records without a time'),
   `window_from` TIMESTAMP OPTIONS(description='Fetch: from; NULL = no lower bound'),
   `window_to` TIMESTAMP OPTIONS(description='Fetch: to, exclusive; NULL = no upper bound'),
   `fetch_id` INT64 OPTIONS(description='Fetch: its number in the run'),
   `row_count` INT64 OPTIONS(description='Fetch: rows'),
-  `staged_at` TIMESTAMP OPTIONS(description='Fetch: when it was staged')
+  `staged_at` TIMESTAMP OPTIONS(description='Fetch: none of its rows was staged before')
 )
 PARTITION BY DATE(`event_time`)
 CLUSTER BY `task_id`, `run_id`
@@ -302,8 +302,8 @@ AS SELECT task_id, run_id, kind, entity_type, tenant_id, mode, checkpoint_time, 
   window_from, window_to, fetch_id, row_count, staged_at, event_time
 FROM `st_logs_v2.checkpoint_events`
 WHERE task_id IS NOT NULL
-QUALIFY ROW_NUMBER() OVER (PARTITION BY task_id, kind, IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, fetch_id)
-  ORDER BY event_time, run_id) = 1;
+QUALIFY ROW_NUMBER() OVER (PARTITION BY tenant_id, entity_type, mode, task_id, kind,
+  IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, fetch_id) ORDER BY event_time, run_id) = 1;
 
 -- view st_logs_v2.backfills
 CREATE OR REPLACE VIEW `st_logs_v2.backfills`

@@ -27,6 +27,8 @@ enum metric_unit { METRIC_ONE, METRIC_MILLI, METRIC_MICRO };
     /* Runs */ \
     X(RUNS, COUNTER, ONE, "st_ingestor_runs_total", "entity,mode,result", "Runs ended: success, failed, skipped (the task was done already), cancelled (shutdown, lease lost).") \
     X(RUN_DURATION, HISTOGRAM, MILLI, "st_ingestor_run_duration_seconds", "entity,mode", "Duration of successful runs, from their start to the watermark.") \
+    X(RUNS_RESUMED, COUNTER, ONE, "st_ingestor_runs_resumed_total", "entity,mode", "Runs that went on where an earlier attempt at their task had ended.") \
+    X(WINDOWS_RESUMED, COUNTER, ONE, "st_ingestor_windows_resumed_total", "entity,result", "Windows that earlier attempts of resumed runs had read: kept, or reread (their rows are not all in the stage any more, or are about to expire).") \
     X(RECORDS_READ, COUNTER, ONE, "st_ingestor_records_read_total", "entity", "Records taken from accepted fetches; always records staged plus records quarantined.") \
     X(RECORDS_STAGED, COUNTER, ONE, "st_ingestor_records_staged_total", "entity", "Records that became rows of the stage.") \
     X(RECORDS_QUARANTINED, COUNTER, ONE, "st_ingestor_records_quarantined_total", "entity", "Records that broke their schema, or whose rows BigQuery refused.") \

@@ -23,7 +23,7 @@ struct event_sync { /* sync_state_events */
     const char *continue_from; /* where the export feed goes on; "" or NULL: it was not read */
 };
 struct event_staged_fetches {
-    const char *run_id;
+    const char *run_id; /* that staged them */
     int64_t first, last;
 };
 struct event_staged { /* staged_run_events: a run whose fetches are verified, ready to be merged */
@@ -54,8 +54,8 @@ struct event_drift { /* schema_drift */
 struct event_checkpoint { /* checkpoints: the frame of a task and its accepted fetches */
     const char *task_id, *run_id, *entity, *mode;
     int64_t tenant, at_us, frame_to_us, watermark_us;
-    bool frame;
-    const char *column;
+    bool frame;         /* else a fetch */
+    const char *column; /* NULL = the records without a time */
     bool has_from, has_to;
     int64_t from_us, to_us, fetch_id, rows, staged_at_us;
 };
@@ -105,10 +105,11 @@ bool events_quarantine(struct events *events, const struct event_quarantine *e, 
                        struct error *err) MUST_CHECK;
 bool events_drift(struct events *events, const struct event_drift *e, struct cancel *cancel,
                   struct error *err) MUST_CHECK;
-bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel,
-                       struct error *err) MUST_CHECK;
 bool events_reconciliation(struct events *events, const struct event_reconciliation *e, struct cancel *cancel,
                            struct error *err) MUST_CHECK;
+/* All are durable, in one or few requests, when it returns true. */
+bool events_checkpoints(struct events *events, const struct event_checkpoint *e, size_t count, struct cancel *cancel,
+                        struct error *err) MUST_CHECK;
 /* All are durable, in one or few requests, when it returns true. */
 bool events_dead_letters(struct events *events, const struct event_dead_letter *e, size_t count, struct cancel *cancel,
                          struct error *err) MUST_CHECK;

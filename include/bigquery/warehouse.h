@@ -2,6 +2,7 @@
 #ifndef ST_BIGQUERY_WAREHOUSE_H
 #define ST_BIGQUERY_WAREHOUSE_H
 
+#include "base/uuid.h"
 #include "bigquery/client.h"
 #include "bigquery/events.h"
 #include "record/page.h"
@@ -72,21 +73,44 @@ struct task_key { /* a task id alone may be shared by the parts of a fan-out */
     int64_t tenant;
     const char *entity, *mode;
 };
-/* True in *ret when this task has succeeded before (full and backfill remember their task_id). */
-bool warehouse_task_done(struct warehouse *w, const struct task_key *task, bool *ret, struct cancel *cancel,
-                         struct error *err) MUST_CHECK;
+/* What is known of a task when it is delivered (full and backfill remember theirs): is it done, and else its checkpoint,
+ * by which a later attempt resumes an earlier one. */
+struct task_fetch { /* an accepted fetch of an earlier attempt */
+    char run_id[UUID_TEXT_SIZE];
+    int64_t fetch_id, rows, staged_at_us /* none of its rows is older */;
+    bool timeless, by_modified, has_from, has_to; /* its window */
+    int64_t from_us, to_us;
+};
+struct task_history {
+    bool done, has_frame;
+    int64_t frame_to_us, watermark_us; /* of the first attempt */
+    char first_run_id[UUID_TEXT_SIZE]; /* it */
+    struct task_fetch *fetches;
+    size_t fetch_count;
+    size_t void_count; /* further ones that do not count: so old that their rows may go before they are merged, or of
+                          before the task was rejected for its data */
+};
+/* One statement for all of it. */
+bool warehouse_task_history(struct warehouse *w, const struct task_key *task, struct task_history *ret,
+                            struct cancel *cancel, struct error *err) MUST_CHECK;
+void task_history_release(struct task_history *state);
 
 /* ---- Stage verification ------------------------------------------------------------------------------------------ */
 struct fetch_rows {
     int64_t fetch_id, distinct_rows;
+    size_t run; /* index of its run */
+    int64_t staged_min_us, staged_max_us;
 };
-struct stage_check { /* what the stage holds of one run */
+struct stage_check { /* what the stage holds of some runs, by run and fetch */
     struct fetch_rows *fetches;
     size_t count;
-    int64_t staged_min_us, staged_max_us, rows, bytes;
 };
-bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, const char *run_id, int64_t since_us,
-                            struct stage_check *ret, struct cancel *cancel, struct error *err) MUST_CHECK;
+/* What was staged before since_us is not seen. */
+bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, const char *const *run_ids,
+                            size_t run_count, int64_t since_us, struct stage_check *ret, struct cancel *cancel,
+                            struct error *err) MUST_CHECK;
+/* A fetch that is not there has no rows. */
+const struct fetch_rows *stage_check_find(const struct stage_check *check, size_t run, int64_t fetch_id);
 void stage_check_release(struct stage_check *check);
 
 /* ---- The change chain -------------------------------------------------------------------------------------------- */

@@ -337,15 +337,18 @@ static bool insert_change(struct walk *walk, int64_t number, const char *job_id,
                           struct error *err)
 {
     size_t runs = walk->chain->limit > 0 && walk->chain->limit < plan->run_count ? walk->chain->limit : plan->run_count;
-    const struct bq_param params[] = {
-        {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs}};
+    struct bq_param params[PLAN_PARAMS];
     struct change_labels labels;
     const struct merge_scope scope = plan_scope(walk->w, walk->entity, plan);
     struct buf sql = BUF_INIT;
     label_change(&labels, walk, number, plan, runs);
     merge_scope_sql(&sql, &scope);
-    struct bq_query query = {
-        .sql = sql.ptr, .params = params, .param_count = 1, .labels = labels.items, .label_count = labels.count};
+    plan_params(plan, runs, params);
+    struct bq_query query = {.sql = sql.ptr,
+                             .params = params,
+                             .param_count = PLAN_PARAMS,
+                             .labels = labels.items,
+                             .label_count = labels.count};
     enum bq_insert inserted = bq_job_insert(walk->w->client, job_id, &query, walk->cancel, err);
     walk->inserted = inserted == BQ_INSERTED ? number : walk->inserted;
     buf_release(&sql);

@@ -9,6 +9,9 @@ struct change_plan {
     char **runs;
     int64_t *rows; /* of each run */
     size_t run_count;
+    char **
+        stage_runs; /* under whose ids the rows of all these runs stand in the stage: themselves, and attempts that they resumed */
+    size_t stage_run_count;
     char **partitions; /* "YYYY-MM-DD" */
     size_t partition_count;
     int64_t staged_min_us, staged_max_us; /* over all runs; 0 = no rows */
@@ -17,10 +20,13 @@ struct change_plan {
     char *part_from, *part_until;         /* of a partial change, of one run: its part keys; NULL = all rows */
 };
 
-enum { CHAIN_MAX_FINDS = 50 };
+enum { CHAIN_MAX_FINDS = 50, PLAN_PARAMS = 2 };
 
 bool plan_read(const struct bq_result *result, struct change_plan *ret, struct error *err) MUST_CHECK;
 void plan_release(struct change_plan *plan);
+/* Parameters of a statement about the plan's first `runs` runs; borrowed from the plan. More stage runs than needed only
+ * prune less. */
+void plan_params(const struct change_plan *plan, size_t runs, struct bq_param ret[PLAN_PARAMS]);
 struct merge_scope plan_scope(const struct warehouse *w, const struct entity *entity, const struct change_plan *plan);
 size_t plan_index(const struct change_plan *plan, const char *run_id); /* SIZE_MAX: not in it */
 

@@ -62,7 +62,10 @@ void plan_release(struct change_plan *plan)
         free(plan->runs[i]);
     for (size_t i = 0; i < plan->partition_count; i++)
         free(plan->partitions[i]);
+    for (size_t i = 0; i < plan->stage_run_count; i++)
+        free(plan->stage_runs[i]);
     free(plan->runs);
+    free(plan->stage_runs);
     free(plan->rows);
     free(plan->partitions);
     free(plan->part_from);
@@ -84,6 +87,7 @@ static void plan_add_run(struct change_plan *plan, const struct bq_result *resul
             staged_max = bq_result_int(result, row, "staged_max", 0);
     if (plan->run_count == 0)
         plan->days = bq_result_int(result, row, "days", 0);
+    plan->stage_runs[plan->stage_run_count++] = xstrdup(run_id);
     plan->rows[plan->run_count] = bq_result_int(result, row, "row_count", 0);
     plan->runs[plan->run_count++] = xstrdup(run_id);
     if (staged_min != 0 && (plan->staged_min_us == 0 || staged_min < plan->staged_min_us))
@@ -92,10 +96,21 @@ static void plan_add_run(struct change_plan *plan, const struct bq_result *resul
         plan->staged_max_us = staged_max;
 }
 
+void plan_params(const struct change_plan *plan, size_t runs, struct bq_param ret[PLAN_PARAMS])
+{
+    ret[0] = (struct bq_param){
+        .name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = (const char *const *)plan->runs, .count = runs};
+    ret[1] = (struct bq_param){.name = "stage_runs",
+                               .type = BQ_PARAM_STRING_ARRAY,
+                               .strings = (const char *const *)plan->stage_runs,
+                               .count = plan->stage_run_count};
+}
+
 bool plan_read(const struct bq_result *result, struct change_plan *ret, struct error *err)
 {
     struct change_plan plan = {0};
     plan.runs = xcalloc(result->row_count + 1, sizeof *plan.runs);
+    plan.stage_runs = xcalloc(result->row_count + 1, sizeof *plan.stage_runs);
     plan.rows = xcalloc(result->row_count + 1, sizeof *plan.rows);
     plan.partitions = xcalloc(result->row_count + 1, sizeof *plan.partitions);
     for (size_t i = 0; i < result->row_count; i++) {
@@ -103,6 +118,8 @@ bool plan_read(const struct bq_result *result, struct change_plan *ret, struct e
         const char *date = bq_result_text(result, i, "partition_date");
         if (kind && strcmp(kind, "run") == 0 && run_id) {
             plan_add_run(&plan, result, i, run_id);
+        } else if (kind && strcmp(kind, "stage") == 0 && run_id) {
+            plan.stage_runs[plan.stage_run_count++] = xstrdup(run_id);
         } else if (kind && strcmp(kind, "partition") == 0 && date && strspn(date, "0123456789-") == strlen(date)) {
             plan.partitions[plan.partition_count++] = xstrdup(date);
         } else {

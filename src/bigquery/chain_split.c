@@ -29,16 +29,14 @@ static bool share_split(struct warehouse *w, const struct entity *entity, const 
                                       {"st_entity", entity->name},
                                       {"st_target", entity->target.name},
                                       {"st_run", plan->runs[0]}};
-    const struct bq_param params[] = {{.name = "runs",
-                                       .type = BQ_PARAM_STRING_ARRAY,
-                                       .strings = (const char *const *)plan->runs,
-                                       .count = plan->run_count}};
+    struct bq_param params[PLAN_PARAMS];
     const struct merge_scope scope = plan_scope(w, entity, plan);
     struct buf sql = BUF_INIT;
     split_sql(&sql, &scope, chain_max_days(w));
+    plan_params(plan, plan->run_count, params);
     struct bq_query query = {.sql = sql.ptr,
                              .params = params,
-                             .param_count = 1,
+                             .param_count = PLAN_PARAMS,
                              .labels = labels,
                              .label_count = sizeof labels / sizeof labels[0]};
     bool ok = chain_share_job(w, job_id, &query, ret_usable, job_error, cancel, err);

@@ -184,6 +184,7 @@ static void put_fetches(struct event_row *row, const struct event_staged *e)
         buf_clear(&range);
         row_put_int64(&range, 0, e->fetches[i].first);
         row_put_int64(&range, 1, e->fetches[i].last);
+        row_put_string(&range, 2, slice_str(e->fetches[i].run_id));
         row_put_string(&row->bytes, position(row, "fetches"), buf_slice(&range));
     }
     buf_release(&range);
@@ -276,38 +277,6 @@ bool events_drift(struct events *events, const struct event_drift *e, struct can
     return append(events, &row, cancel, err);
 }
 
-static void put_window(struct event_row *row, const struct event_checkpoint *e)
-{
-    put_text(row, "column_name", e->column);
-    if (e->has_from)
-        put_int(row, "window_from", e->from_us);
-    if (e->has_to)
-        put_int(row, "window_to", e->to_us);
-    put_int(row, "fetch_id", e->fetch_id);
-    put_int(row, "row_count", e->rows);
-    put_time(row, "staged_at", e->staged_at_us);
-}
-
-bool events_checkpoint(struct events *events, const struct event_checkpoint *e, struct cancel *cancel,
-                       struct error *err)
-{
-    struct event_row row = {&table_checkpoint_events, BUF_INIT};
-    put_text(&row, "task_id", e->task_id);
-    put_text(&row, "run_id", e->run_id);
-    put_text(&row, "kind", e->frame ? "frame" : "fetch");
-    put_text(&row, "entity_type", e->entity);
-    put_int(&row, "tenant_id", e->tenant);
-    put_text(&row, "mode", e->mode);
-    put_time(&row, "checkpoint_time", e->at_us);
-    if (e->frame) {
-        put_time(&row, "frame_to", e->frame_to_us);
-        put_time(&row, "watermark", e->watermark_us);
-    } else {
-        put_window(&row, e);
-    }
-    return append(events, &row, cancel, err);
-}
-
 /* ---- Many rows at once -------------------------------------------------------------------------------------------- */
 
 struct event_rows {
@@ -364,6 +333,49 @@ static bool rows_finish(struct events *events, struct event_rows *list, bool ok,
         error_prefix(err, "table '%s'", list->table->name);
     bq_rows_release(&list->rows);
     return ok;
+}
+
+static void put_window(struct event_row *row, const struct event_checkpoint *e)
+{
+    put_text(row, "column_name", e->column);
+    if (e->has_from)
+        put_int(row, "window_from", e->from_us);
+    if (e->has_to)
+        put_int(row, "window_to", e->to_us);
+    put_int(row, "fetch_id", e->fetch_id);
+    put_int(row, "row_count", e->rows);
+    put_time(row, "staged_at", e->staged_at_us);
+}
+
+static void put_checkpoint(struct event_row *row, const struct event_checkpoint *e)
+{
+    put_text(row, "task_id", e->task_id);
+    put_text(row, "run_id", e->run_id);
+    put_text(row, "kind", e->frame ? "frame" : "fetch");
+    put_text(row, "entity_type", e->entity);
+    put_int(row, "tenant_id", e->tenant);
+    put_text(row, "mode", e->mode);
+    put_time(row, "checkpoint_time", e->at_us);
+    if (e->frame) {
+        put_time(row, "frame_to", e->frame_to_us);
+        put_time(row, "watermark", e->watermark_us);
+    } else {
+        put_window(row, e);
+    }
+}
+
+bool events_checkpoints(struct events *events, const struct event_checkpoint *e, size_t count, struct cancel *cancel,
+                        struct error *err)
+{
+    struct event_rows list;
+    bool ok = true;
+    rows_init(&list, &table_checkpoint_events);
+    for (size_t i = 0; ok && i < count; i++) {
+        struct event_row row = {&table_checkpoint_events, BUF_INIT};
+        put_checkpoint(&row, &e[i]);
+        ok = rows_add(events, &list, &row, cancel, err);
+    }
+    return rows_finish(events, &list, ok, cancel, err);
 }
 
 static void put_dead_letter(struct event_row *row, const struct event_dead_letter *e)

@@ -54,17 +54,18 @@ static void put_ready(struct buf *out, const struct warehouse_names *names, cons
 /* The keys (and groups) that these runs have staged, and the days where the rows land. */
 static void put_keys(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
 {
-    buf_append_str(out, ", ranges AS (\n"
-                        "  SELECT r.run_id, r.place, f.first_fetch, f.last_fetch\n"
-                        "  FROM ready AS r\n  CROSS JOIN UNNEST(r.fetches) AS f\n"
-                        "), staged AS (\n"
-                        "  SELECT DISTINCT f.place, s._tenant_id, s.`id`, s._group_date,\n"
-                        "    DATE(s.`modifiedOn`) AS landing_date\n  FROM ");
+    buf_append_str(
+        out, ", ranges AS (\n"
+             "  SELECT r.run_id, COALESCE(f.run_id, r.run_id) AS stage_run, r.place, f.first_fetch, f.last_fetch\n"
+             "  FROM ready AS r\n  CROSS JOIN UNNEST(r.fetches) AS f\n"
+             "), staged AS (\n"
+             "  SELECT DISTINCT f.place, s._tenant_id, s.`id`, s._group_date,\n"
+             "    DATE(s.`modifiedOn`) AS landing_date\n  FROM ");
     sql_table(out, names->project, names->stage, entity->stage.name);
-    buf_append_str(out,
-                   " AS s\n"
-                   "  JOIN ranges AS f ON s._run_id = f.run_id AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
-                   "  WHERE s._staged_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n)");
+    buf_append_str(
+        out, " AS s\n"
+             "  JOIN ranges AS f ON s._run_id = f.stage_run AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
+             "  WHERE s._staged_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), " STAGE_LIFE ")\n)");
 }
 
 /* Days of the target's rows that match staged ones by `condition`. */
@@ -115,5 +116,9 @@ void find_sql(struct buf *out, const struct warehouse_names *names, const struct
         "  r.staged_max, r.days\nFROM taken AS r\nUNION ALL\n"
         "SELECT 'partition' AS kind, CAST(NULL AS STRING) AS run_id, 0 AS place, p.partition_date, 0 AS row_count,\n"
         "  CAST(NULL AS TIMESTAMP) AS staged_min, CAST(NULL AS TIMESTAMP) AS staged_max, 0 AS days\n"
-        "FROM places AS p\nORDER BY kind DESC, place, partition_date");
+        "FROM places AS p\nUNION ALL\n"
+        "SELECT DISTINCT 'stage' AS kind, f.stage_run AS run_id, r.place, CAST(NULL AS DATE) AS partition_date,\n"
+        "  0 AS row_count, CAST(NULL AS TIMESTAMP) AS staged_min, CAST(NULL AS TIMESTAMP) AS staged_max, 0 AS days\n"
+        "FROM taken AS r\nJOIN ranges AS f ON r.place = f.place\nWHERE f.stage_run != f.run_id\n"
+        "ORDER BY kind DESC, place, partition_date, run_id");
 }

@@ -3,7 +3,8 @@
  *
  * BigQuery prunes the target by constants only and allows no correlated subquery in a MERGE's clauses: partitions and
  * stage bounds are literals, and everything that has to be looked up is looked up inside the source. The runs are the
- * parameter @runs.
+ * parameter @runs; @stage_runs are those under whose ids their rows stand in the stage: a run that resumed an earlier
+ * attempt announces the attempt's rows as its own, and from here on they are its own.
  *
  * The source holds one row per key: the newest version, of equal versions the later read; the tie-breakers behind make
  * the choice the same every time. Unchanged rows match no clause, so that a second identical read changes nothing.
@@ -70,7 +71,9 @@ static void put_ranges(struct buf *out, const struct warehouse_names *names, con
                        int64_t since_us)
 {
     const int64_t hour_us = INT64_C(3600000000);
-    buf_append_str(out, "(\n    SELECT e.run_id, e.full_groups, r.first_fetch, r.last_fetch\n    FROM ");
+    buf_append_str(out,
+                   "(\n    SELECT e.run_id, COALESCE(r.run_id, e.run_id) AS stage_run, e.full_groups, r.first_fetch,\n"
+                   "      r.last_fetch\n    FROM ");
     sql_table(out, names->project, names->logs, "staged_run_events");
     buf_append_str(out, " AS e\n    CROSS JOIN UNNEST(e.fetches) AS r\n    WHERE e.target = ");
     sql_string(out, entity->target.name);
@@ -88,28 +91,40 @@ static const char *deleted_of(const struct entity *entity)
     return entity->id_nullable ? "IF(s.`id` < 0, FALSE, s._deleted)" : "s._deleted";
 }
 
-/* Stage rows of the accepted fetches; `columns` ends without a comma. */
+/* The columns of stage rows s, as rows of the announced run f. */
+static void put_stage_columns(struct buf *out, const struct entity *entity)
+{
+    for (size_t i = 0; i < entity->source_column_count; i++)
+        buf_printf(out, "s.`%s`, ", entity->stage.columns[i].name);
+    for (size_t i = 0; i < STAGE_EXTRA_COUNT; i++)
+        if (strcmp(stage_extra[i], "_run_id") == 0)
+            buf_append_str(out, "f.run_id AS _run_id, ");
+        else
+            buf_printf(out, "s.%s, ", stage_extra[i]);
+}
+
+/* Stage rows of the accepted fetches; `last` are further columns. */
 static void put_accepted(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
                          const char *last, int64_t staged_min_us, int64_t staged_max_us)
 {
     buf_append_str(out, "SELECT ");
-    merge_put_source_columns(out, entity, "s");
+    put_stage_columns(out, entity);
     buf_printf(out, "s._fetch_id, s._row_number, %s AS _deleted", deleted_of(entity));
     buf_printf(out, "%s\n  FROM ", last);
     sql_table(out, names->project, names->stage, entity->stage.name);
     buf_append_str(out, " AS s\n  JOIN ");
     put_ranges(out, names, entity, staged_min_us);
-    buf_append_str(out, " AS f\n  ON s._run_id = f.run_id AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
-                        "  WHERE s._run_id IN UNNEST(@runs) AND s._staged_at >= ");
+    buf_append_str(out, " AS f\n  ON s._run_id = f.stage_run AND s._fetch_id BETWEEN f.first_fetch AND f.last_fetch\n"
+                        "  WHERE s._run_id IN UNNEST(@stage_runs) AND s._staged_at >= ");
     put_timestamp(out, staged_min_us);
     buf_append_str(out, " AND s._staged_at <= ");
     put_timestamp(out, staged_max_us);
 }
 
-#define NEWEST(alias)                                                                                                  \
+#define NEWEST(alias, run_id)                                                                                          \
     "\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY " alias "._tenant_id, " alias                                         \
-    ".`id` ORDER BY " VERSION(alias) " DESC,\n    " alias "._deleted IS NULL, " alias "._fetched_at DESC, " alias      \
-                                     "._run_id, " alias "._fetch_id, " alias "._row_number) = 1"
+    ".`id` ORDER BY " VERSION(alias) " DESC,\n    " alias "._deleted IS NULL, " alias "._fetched_at DESC, " run_id     \
+                                     ", " alias "._fetch_id, " alias "._row_number) = 1"
 
 /* ---- Sources ----------------------------------------------------------------------------------------------------- */
 
@@ -118,17 +133,18 @@ static void put_plain_source(struct buf *out, const struct warehouse_names *name
 {
     buf_append_str(out, "\n  ");
     put_accepted(out, names, entity, "", staged_min_us, staged_max_us);
-    buf_append_str(out, NEWEST("s"));
+    buf_append_str(out, NEWEST("s", "f.run_id"));
 }
 
-/* Whole reads, one per group: the latest. */
+/* Whole reads, one per group: the one that began latest. Its own length does not count: one that was resumed may hold a
+ * part of the group from hours before, and what was read whole in between knows better. */
 static const char group_reads[] =
     ", reads AS (\n"
     "  SELECT a._tenant_id, a._group_date, a._run_id, MIN(a._fetched_at) AS read_from, MAX(a._fetched_at) AS read_to\n"
     "  FROM accepted AS a\n"
     "  WHERE a.`id` < 0 AND a._full_groups\n"
     "  GROUP BY a._tenant_id, a._group_date, a._run_id\n"
-    "  QUALIFY ROW_NUMBER() OVER (PARTITION BY a._tenant_id, a._group_date ORDER BY MAX(a._fetched_at) DESC, "
+    "  QUALIFY ROW_NUMBER() OVER (PARTITION BY a._tenant_id, a._group_date ORDER BY MIN(a._fetched_at) DESC, "
     "a._run_id) = 1\n"
     ")";
 
@@ -149,14 +165,15 @@ static void put_group_chosen(struct buf *out, const struct entity *entity)
     buf_append_str(out, ", chosen AS (\n  SELECT ");
     merge_put_source_columns(out, entity, "a");
     buf_append_str(
-        out, "a._deleted, FALSE AS _gone\n"
-             "  FROM accepted AS a\n"
-             "  LEFT JOIN reads AS r ON a._tenant_id = r._tenant_id AND a._group_date = r._group_date\n"
-             "  LEFT JOIN seen AS n ON a._tenant_id = n._tenant_id AND a._group_date = n._group_date\n"
-             "  WHERE a.`id` >= 0 OR (\n"
-             "    (r._run_id IS NULL OR a._run_id = r._run_id OR a._fetched_at > r.read_to) AND\n"
-             "    (n.seen_at IS NULL OR GREATEST(COALESCE(r.read_to, a._fetched_at), a._fetched_at) >= n.seen_at)\n"
-             "  )" NEWEST("a") "\n)");
+        out,
+        "a._deleted, FALSE AS _gone\n"
+        "  FROM accepted AS a\n"
+        "  LEFT JOIN reads AS r ON a._tenant_id = r._tenant_id AND a._group_date = r._group_date\n"
+        "  LEFT JOIN seen AS n ON a._tenant_id = n._tenant_id AND a._group_date = n._group_date\n"
+        "  WHERE a.`id` >= 0 OR (\n"
+        "    (r._run_id IS NULL OR a._run_id = r._run_id OR (NOT a._full_groups AND a._fetched_at > r.read_to)) AND\n"
+        "    (n.seen_at IS NULL OR IF(a._full_groups, r.read_from, a._fetched_at) >= n.seen_at)\n"
+        "  )" NEWEST("a", "a._run_id") "\n)");
 }
 
 static void put_group_gone(struct buf *out, const struct warehouse_names *names, const struct entity *entity,
@@ -174,7 +191,7 @@ static void put_group_gone(struct buf *out, const struct warehouse_names *names,
                    "  JOIN seen AS n ON t._tenant_id = n._tenant_id AND t._group_date = n._group_date\n"
                    "  LEFT JOIN chosen AS c ON t._tenant_id = c._tenant_id AND t.`id` = c.`id`\n"
                    "  WHERE t.`id` < 0 AND t._deleted_at IS NULL AND t._fetched_at < r.read_from AND c.`id` IS NULL\n"
-                   "    AND r.read_to >= n.seen_at AND ");
+                   "    AND r.read_from >= n.seen_at AND ");
     merge_put_partitions(out, "t", partitions, count);
     buf_append_str(out, "\n)");
 }

@@ -80,6 +80,7 @@ TABLE(table_sync_state_events, "sync_state_events", 0, "Watermarks: every advanc
 static const struct column fetch_range_fields[] = {
     COL("first_fetch", COLUMN_INT64, "First fetch of the range"),
     COL("last_fetch", COLUMN_INT64, "Last fetch of the range"),
+    COL("run_id", COLUMN_STRING, "Run that staged them: an earlier attempt's, when this run resumed it"),
 };
 static const struct column table_staged_run_events_columns[] = {
     EVENT_TIME,
@@ -97,7 +98,7 @@ static const struct column table_staged_run_events_columns[] = {
      .type = COLUMN_STRUCT,
      .mode = COLUMN_REPEATED,
      .fields = fetch_range_fields,
-     .field_count = 2,
+     .field_count = sizeof fetch_range_fields / sizeof fetch_range_fields[0],
      .description = "Accepted fetches, as ranges"},
     NEED("full_groups", COLUMN_BOOL, "Every group of rows without identity in it was read whole"),
     NEED("withdrawn", COLUMN_BOOL, "Rejected: never merge it"),
@@ -139,12 +140,12 @@ static const struct column table_checkpoint_events_columns[] = {
     COL("checkpoint_time", COLUMN_TIMESTAMP, "When, by the worker's clock"),
     COL("frame_to", COLUMN_TIMESTAMP, "Frame: upper end of what the task reads"),
     COL("watermark", COLUMN_TIMESTAMP, "Frame: watermark candidate"),
-    COL("column_name", COLUMN_STRING, "Fetch: time column of the window"),
+    COL("column_name", COLUMN_STRING, "Fetch: time column of the window; NULL = the records without a time"),
     COL("window_from", COLUMN_TIMESTAMP, "Fetch: from; NULL = no lower bound"),
     COL("window_to", COLUMN_TIMESTAMP, "Fetch: to, exclusive; NULL = no upper bound"),
     COL("fetch_id", COLUMN_INT64, "Fetch: its number in the run"),
     COL("row_count", COLUMN_INT64, "Fetch: rows"),
-    COL("staged_at", COLUMN_TIMESTAMP, "Fetch: when it was staged"),
+    COL("staged_at", COLUMN_TIMESTAMP, "Fetch: none of its rows was staged before"),
 };
 TABLE(table_checkpoint_events, "checkpoint_events", LOG_EXPIRY_DAYS,
       "Checkpoints: the frame of a task and its accepted fetches", "task_id", "run_id");
@@ -310,15 +311,15 @@ static const struct log_view views[] = {
      "FROM %s\n"
      "WHERE target IS NOT NULL\n"
      "QUALIFY ROW_NUMBER() OVER (PARTITION BY target, change_number ORDER BY event_time) = 1"},
-    /* The frame is the first attempt's; twins that wrote a second one are not heard. */
+    /* The frame is the first attempt's; twins that wrote a second one are not heard. A task id alone may be shared by
+       the parts of a fan-out. */
     {"checkpoints", "The frame of each task and its accepted fetches", "checkpoint_events",
      "SELECT task_id, run_id, kind, entity_type, tenant_id, mode, checkpoint_time, frame_to, watermark, column_name,\n"
      "  window_from, window_to, fetch_id, row_count, staged_at, event_time\n"
      "FROM %s\n"
      "WHERE task_id IS NOT NULL\n"
-     "QUALIFY ROW_NUMBER() OVER (PARTITION BY task_id, kind, IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, "
-     "fetch_id)\n"
-     "  ORDER BY event_time, run_id) = 1"},
+     "QUALIFY ROW_NUMBER() OVER (PARTITION BY tenant_id, entity_type, mode, task_id, kind,\n"
+     "  IF(kind = 'frame', '', run_id), IF(kind = 'frame', 0, fetch_id) ORDER BY event_time, run_id) = 1"},
     {"backfills", "Backfills whose plan is complete, one row each", "backfill_events",
      "SELECT backfill_id, entities, window_from, window_to, slice_number AS slices, records_expected, "
      "requests_expected,\n"

@@ -1,5 +1,5 @@
-/* warehouse.c - the worker's short questions to the warehouse: watermark, finished tasks, what the stage holds of a
- * run.
+/* warehouse.c - the worker's short questions to the warehouse: watermark, what the stage holds of runs;
+ * task_history.c has the one about a task.
  *
  * Each is one statement with parameters, so that its text never changes and BigQuery can cache its plan; texts are made
  * by the *_sql functions, which the analyzer test reads through warehouse_each_sql. */
@@ -10,11 +10,8 @@
 #include "base/metrics.h"
 #include "bigquery/reconcile.h"
 #include "chain.h"
+#include "task_history.h"
 #include "tables.h"
-
-/* Rows differ too much to be measured without reading them; bytes only order and bound changes, so a round figure does.
- */
-enum { STAGE_ROW_BYTES_ESTIMATE = 1024 };
 
 /* ---- Texts ------------------------------------------------------------------------------------------------------- */
 
@@ -25,21 +22,13 @@ static void watermark_sql(struct buf *out, const struct warehouse_names *names)
     buf_append_str(out, "\nWHERE tenant_id = @tenant AND entity_type = @entity");
 }
 
-static void task_done_sql(struct buf *out, const struct warehouse_names *names)
-{
-    buf_append_str(out, "SELECT COUNT(*) AS successes\nFROM ");
-    sql_table(out, names->project, names->logs, "ingestion_log_events");
-    buf_append_str(out, "\nWHERE task_id = @task AND tenant_id = @tenant AND entity_type = @entity AND mode = @mode "
-                        "AND status = 'success'");
-}
-
 static void verify_sql(struct buf *out, const struct warehouse_names *names, const struct entity *entity)
 {
-    buf_append_str(out,
-                   "SELECT _fetch_id, COUNT(DISTINCT _row_number) AS distinct_rows, MIN(_staged_at) AS staged_min,\n"
-                   "  MAX(_staged_at) AS staged_max\nFROM ");
+    buf_append_str(
+        out, "SELECT _run_id, _fetch_id, COUNT(DISTINCT _row_number) AS distinct_rows, MIN(_staged_at) AS staged_min,\n"
+             "  MAX(_staged_at) AS staged_max\nFROM ");
     sql_table(out, names->project, names->stage, entity->stage.name);
-    buf_append_str(out, "\nWHERE _run_id = @run AND _staged_at >= @since\nGROUP BY _fetch_id");
+    buf_append_str(out, "\nWHERE _run_id IN UNNEST(@runs) AND _staged_at >= @since\nGROUP BY _run_id, _fetch_id");
 }
 
 /* The texts of a change that is too wide. */
@@ -78,8 +67,8 @@ void warehouse_each_sql(const struct warehouse_names *names, const struct regist
     watermark_sql(&sql, names);
     fn(user, "watermark", sql.ptr);
     buf_clear(&sql);
-    task_done_sql(&sql, names);
-    fn(user, "task_done", sql.ptr);
+    task_history_sql(&sql, names);
+    fn(user, "task_history", sql.ptr);
     chain_each_sql(names, fn, user);
     for (size_t i = 0; i < registry_count(registry); i++) {
         const struct entity *entity = registry_at(registry, i);
@@ -137,71 +126,71 @@ bool warehouse_watermark(struct warehouse *w, int64_t tenant, const char *entity
     return ok;
 }
 
-bool warehouse_task_done(struct warehouse *w, const struct task_key *task, bool *ret, struct cancel *cancel,
-                         struct error *err)
-{
-    const struct bq_param params[] = {
-        {.name = "task", .type = BQ_PARAM_STRING, .string = task->task_id},
-        {.name = "tenant", .type = BQ_PARAM_INT64, .number = task->tenant},
-        {.name = "entity", .type = BQ_PARAM_STRING, .string = task->entity},
-        {.name = "mode", .type = BQ_PARAM_STRING, .string = task->mode},
-    };
-    struct buf sql = BUF_INIT;
-    struct bq_result result;
-    task_done_sql(&sql, &w->names);
-    char tenant[METRIC_NUMBER_SIZE];
-    const struct bq_label labels[] = {{"st_step", "task_done"},
-                                      {"st_entity", task->entity},
-                                      {"st_tenant", metric_number(tenant, task->tenant)},
-                                      {"st_mode", task->mode}};
-    struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 4, .labels = labels, .label_count = 4};
-    bool ok = bq_query_run(w->client, &query, &result, cancel, err);
-    if (ok) {
-        *ret = bq_result_int(&result, 0, "successes", 0) > 0;
-        bq_result_release(&result);
-    }
-    buf_release(&sql);
-    return ok;
-}
-
 void stage_check_release(struct stage_check *check)
 {
     free(check->fetches);
     *check = (struct stage_check){0};
 }
 
-static void read_check(const struct bq_result *result, struct stage_check *ret)
+static int by_run_and_fetch(const void *a, const void *b)
+{
+    const struct fetch_rows *x = a, *y = b;
+    if (x->run != y->run)
+        return x->run < y->run ? -1 : 1;
+    return x->fetch_id < y->fetch_id ? -1 : x->fetch_id > y->fetch_id;
+}
+
+const struct fetch_rows *stage_check_find(const struct stage_check *check, size_t run, int64_t fetch_id)
+{
+    static const struct fetch_rows nothing = {0};
+    const struct fetch_rows key = {.run = run, .fetch_id = fetch_id};
+    const struct fetch_rows *found =
+        check->count ? bsearch(&key, check->fetches, check->count, sizeof key, by_run_and_fetch) : NULL;
+    return found ? found : &nothing;
+}
+
+static size_t run_index(const char *const *run_ids, size_t count, const char *run_id)
+{
+    size_t i = 0;
+    while (i < count && strcmp(run_ids[i], run_id ? run_id : "") != 0)
+        i++;
+    return i;
+}
+
+static void read_check(const struct bq_result *result, const char *const *run_ids, size_t run_count,
+                       struct stage_check *ret)
 {
     *ret = (struct stage_check){.count = result->row_count};
     ret->fetches = xcalloc(result->row_count + 1, sizeof *ret->fetches);
-    for (size_t i = 0; i < result->row_count; i++) {
-        int64_t staged_min = bq_result_int(result, i, "staged_min", 0),
-                staged_max = bq_result_int(result, i, "staged_max", 0);
-        int64_t rows = bq_result_int(result, i, "distinct_rows", 0);
-        ret->fetches[i] = (struct fetch_rows){bq_result_int(result, i, "_fetch_id", 0), rows};
-        ret->staged_min_us = i == 0 || staged_min < ret->staged_min_us ? staged_min : ret->staged_min_us;
-        ret->staged_max_us = i == 0 || staged_max > ret->staged_max_us ? staged_max : ret->staged_max_us;
-        ret->rows += rows;
-    }
-    ret->bytes = ret->rows * STAGE_ROW_BYTES_ESTIMATE;
+    for (size_t i = 0; i < result->row_count; i++)
+        ret->fetches[i] = (struct fetch_rows){
+            .fetch_id = bq_result_int(result, i, "_fetch_id", 0),
+            .distinct_rows = bq_result_int(result, i, "distinct_rows", 0),
+            .run = run_index(run_ids, run_count, bq_result_text(result, i, "_run_id")),
+            .staged_min_us = bq_result_int(result, i, "staged_min", 0),
+            .staged_max_us = bq_result_int(result, i, "staged_max", 0),
+        };
+    qsort(ret->fetches, ret->count, sizeof *ret->fetches, by_run_and_fetch);
 }
 
-bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, const char *run_id, int64_t since_us,
-                            struct stage_check *ret, struct cancel *cancel, struct error *err)
+bool warehouse_verify_stage(struct warehouse *w, const struct entity *entity, const char *const *run_ids,
+                            size_t run_count, int64_t since_us, struct stage_check *ret, struct cancel *cancel,
+                            struct error *err)
 {
-    const struct bq_param params[] = {{.name = "run", .type = BQ_PARAM_STRING, .string = run_id},
-                                      {.name = "since", .type = BQ_PARAM_TIMESTAMP, .number = since_us}};
-    const struct bq_label labels[] = {{"st_step", "verify"}, {"st_run", run_id}, {"st_entity", entity->name}};
+    const struct bq_param params[] = {
+        {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = run_ids, .count = run_count},
+        {.name = "since", .type = BQ_PARAM_TIMESTAMP, .number = since_us}};
+    const struct bq_label labels[] = {{"st_step", "verify"}, {"st_run", run_ids[0]}, {"st_entity", entity->name}};
     struct buf sql = BUF_INIT;
     struct bq_result result;
     verify_sql(&sql, &w->names, entity);
     struct bq_query query = {.sql = sql.ptr, .params = params, .param_count = 2, .labels = labels, .label_count = 3};
     bool ok = bq_query_run(w->client, &query, &result, cancel, err);
     if (ok) {
-        read_check(&result, ret);
+        read_check(&result, run_ids, run_count, ret);
         bq_result_release(&result);
     } else {
-        error_prefix(err, "stage of run '%s'", run_id);
+        error_prefix(err, "stage of run '%s'", run_ids[0]);
     }
     buf_release(&sql);
     return ok;

@@ -4,13 +4,14 @@
  *                by createdOn as well
  *   full         everything, split on createdOn
  *   export feed  instead of these two where the registry says so; beside them where only the feed shows deletions
- *   backfill     [from, to) of createdOn
+ *   backfill     [from, to) of createdOn; whole days where rows may lack identity
  *
- * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change re-reads the group whole. A
- * full read holds whole groups anyway. */
+ * Rows without identity (payroll) live in groups, tenant x day of createdOn: any change that an incremental run sees
+ * re-reads the group whole. The others hold whole groups anyway. */
 #include "run.h"
 
 #include "base/clock.h"
+#include "base/timestamp.h"
 
 #define DAY_US INT64_C(86400000000)
 
@@ -22,15 +23,14 @@ struct read_plan {
 static void *sink_begin(void *user, const struct st_window *window)
 {
     struct read_plan *plan = user;
-    (void)window;
-    return fetch_new(plan->run, plan->choice, /* from_export */ false);
+    return fetch_new(plan->run, window, plan->choice);
 }
 
 static void *export_begin(void *user, const struct st_window *window)
 {
     struct read_plan *plan = user;
     (void)window;
-    return fetch_new(plan->run, plan->choice, /* from_export */ true);
+    return fetch_new(plan->run, NULL, plan->choice);
 }
 
 static void sink_sent(void *fetch, int64_t fetched_at_us)
@@ -83,6 +83,8 @@ bool fetch_range(struct run *run, struct st_window range, bool whole, enum row_c
         .page_size = fetch_page_size(run),
         .concurrency = run->env->readers,
         .background = run->message->lane == TASK_LANE_BACKFILL,
+        .accepted = run->checkpoint.windows,
+        .accepted_count = run->checkpoint.window_count,
         .progress = log_progress,
         .progress_user = run,
     };
@@ -177,13 +179,20 @@ static bool fetch_full(struct run *run, struct error *err)
     return !run->entity->id_nullable || run->entity->feed == FEED_LIST || read_groups(run, err);
 }
 
+/* One range that holds whole groups: a later attempt can go on with what is missing of it. */
+static struct st_window whole_days(struct st_window window)
+{
+    window.from_us = timestamp_to_days(window.from_us) * DAY_US;
+    window.to_us = (timestamp_to_days(window.to_us - 1) + 1) * DAY_US;
+    return window;
+}
+
 static bool fetch_backfill(struct run *run, struct error *err)
 {
     const struct task *task = &run->message->task;
     const struct st_window window = {
         .column = ST_CREATED_ON, .has_from = true, .has_to = true, .from_us = task->from_us, .to_us = task->to_us};
-    enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
-    return fetch_range(run, window, false, choice, err) && (!run->entity->id_nullable || read_groups(run, err));
+    return fetch_range(run, run->entity->id_nullable ? whole_days(window) : window, false, ROW_ALL, err);
 }
 
 bool fetch_all(struct run *run, struct error *err)

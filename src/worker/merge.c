@@ -1,4 +1,7 @@
-/* Step 7, merge: the run is announced, and taken to the target by whoever changes it next (the change chain). */
+/* Step 7, merge: the run is announced, and taken to the target by whoever changes it next (the change chain).
+ *
+ * A run that has resumed announces the fetches of earlier attempts under its own id. Never under theirs: the worker that
+ * made them may still live, and announce them itself. Then both are merged, which changes nothing twice. */
 #include "run.h"
 
 #include <stdlib.h>
@@ -12,11 +15,13 @@ struct event_staged_fetches *merge_fetch_ranges(const struct run *run, size_t *r
     struct event_staged_fetches *ranges = xcalloc(stage->accepted_count, sizeof *ranges);
     size_t count = 0;
     for (size_t i = 0; i < stage->accepted_count; i++) {
-        int64_t id = stage->accepted[i].fetch_id;
-        if (count > 0 && ranges[count - 1].last + 1 == id)
-            ranges[count - 1].last = id;
+        const struct accepted_fetch *fetch = &stage->accepted[i];
+        bool goes_on = i > 0 && fetch[-1].attempt == fetch->attempt && fetch[-1].fetch_id + 1 == fetch->fetch_id;
+        if (goes_on)
+            ranges[count - 1].last = fetch->fetch_id;
         else
-            ranges[count++] = (struct event_staged_fetches){run->run_id, id, id};
+            ranges[count++] =
+                (struct event_staged_fetches){stage_run_id(run, fetch->attempt), fetch->fetch_id, fetch->fetch_id};
     }
     *ret_count = count;
     return ranges;

@@ -31,6 +31,8 @@ struct fetch {
     enum row_choice choice;
     bool from_export;
     int64_t fetch_id;
+    struct st_window window;
+    int64_t begun_us;
     struct record_encoder *encoder;     /* made when the request is sent: rows carry that time */
     struct bq_rows rows;                /* not yet with the appender */
     uint64_t first_ticket, last_ticket; /* of those that are */
@@ -78,14 +80,17 @@ static void row_refused(void *user, uint64_t tag, struct slice row, const char *
     pthread_mutex_unlock(&index->lock);
 }
 
-struct fetch *fetch_new(struct run *run, enum row_choice choice, bool from_export)
+struct fetch *fetch_new(struct run *run, const struct st_window *window, enum row_choice choice)
 {
     struct fetch_index *index = run->env->fetches;
     struct fetch *fetch = xcalloc(1, sizeof *fetch);
     fetch->run = run;
     fetch->choice = choice;
-    fetch->from_export = from_export;
+    fetch->from_export = window == NULL;
     fetch->fetch_id = stage_next_fetch(run);
+    if (window)
+        fetch->window = *window;
+    fetch->begun_us = clock_wall_us();
     pthread_mutex_lock(&index->lock);
     fetch->tag = ++index->last_tag;
     fetch->rows.tag = fetch->tag;
@@ -268,5 +273,7 @@ bool fetch_complete(struct fetch *fetch, struct error *err)
                          (long long)fetch->quarantined);
     stage_accept(run, fetch->fetch_id, fetch->read, rows, fetch->quarantined);
     tell_bad(fetch);
+    if (!fetch->from_export && fetch->choice == ROW_ALL) /* others hold a part of their window */
+        checkpoint_add(run, &fetch->window, fetch->fetch_id, rows, fetch->begun_us);
     return true;
 }

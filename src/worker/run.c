@@ -1,8 +1,8 @@
 /* One run, told from beginning to end: begin, fetch (encode, stage), verify, merge, commit.
  *
  * The watermark moves only after the merge is done, and the message is settled only after that (worker.c). The frame,
- * that is the upper end of what the run may claim, comes from the server's clock at its start, never from the records
- * it saw. */
+ * that is the upper end of what the run may claim, comes from the server's clock at the start of the task's first
+ * attempt, never from the records it saw. */
 #include "run.h"
 
 #include <stdio.h>
@@ -54,19 +54,23 @@ static bool is_done_already(const struct run *run)
     return published_us > 0 && published_us + ahead_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
 }
 
-static bool is_task_done(struct run *run, bool *ret, struct error *err)
+/* Where the run begins, if it has to. An incremental run is short and reads anew from the watermark; the others go on
+ * where an earlier attempt at their task has ended. */
+static bool look_back(struct run *run, struct error *err)
 {
-    *ret = false;
-    if (run->message->task.mode == TASK_INCREMENTAL) {
-        if (!read_watermark(run, err))
-            return false;
-        *ret = is_done_already(run);
-        return true;
-    }
-    if (run_reads_feed(run) && !read_watermark(run, err))
+    if (run->message->task.mode != TASK_INCREMENTAL)
+        return (!run_reads_feed(run) || read_watermark(run, err)) && checkpoint_open(run, err);
+    if (!read_watermark(run, err))
         return false;
-    const struct task_key task = {run->message->task_id, run->message->task.tenant, run->entity->name, run->log.mode};
-    return warehouse_task_done(&run->env->services->warehouse, &task, ret, run->cancel, err);
+    run->skipped = is_done_already(run);
+    return true;
+}
+
+static bool read_all(struct run *run, struct error *err)
+{
+    bool ok = checkpoint_frame(run, err) && fetch_all(run, err);
+    checkpoint_write(run);
+    return ok;
 }
 
 /* Which member of a record becomes which column, for those who look for a value. */
@@ -107,14 +111,14 @@ static bool compare(struct run *run, struct error *err)
 
 static bool go(struct run *run, struct error *err)
 {
-    if (!begin(run, err) || !is_task_done(run, &run->skipped, err))
+    if (!begin(run, err) || !look_back(run, err))
         return false;
     if (run->skipped)
         return commit_skipped(run, err);
     if (run->message->task.mode == TASK_RECONCILE)
         return compare(run, err);
     tell_mapping(run);
-    return commit_begin(run, err) && fetch_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
+    return commit_begin(run, err) && read_all(run, err) && stage_verify(run, err) && merge_run(run, err) &&
            commit_success(run, err);
 }
 
@@ -167,6 +171,7 @@ bool run_task(const struct run_env *env, const struct message *message, struct c
     log_scope_set(before);
     *ret_records = run.stage.rows;
     memcpy(ret_run_id, run.run_id, UUID_TEXT_SIZE);
+    checkpoint_release(&run);
     stage_release(&run);
     return ok;
 }

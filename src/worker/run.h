@@ -14,6 +14,8 @@
 #include "servicetitan/export.h"
 
 enum { RUN_MAX_DRIFTS = 256, RUN_MAX_GROUP_DAYS = 4096 };
+/* Our clock and the one of _staged_at may differ by this much. */
+#define STAGE_CLOCK_MARGIN_US INT64_C(3600000000)
 
 /* What all runs of a worker share. */
 struct sync_cache;
@@ -29,6 +31,7 @@ struct run_env {
 
 struct accepted_fetch {
     int64_t fetch_id, rows;
+    size_t attempt; /* whose it is, see stage_run_id */
 };
 
 struct run_drift {
@@ -43,6 +46,9 @@ struct stage {
     pthread_mutex_t lock;
     struct bq_appender *appender;
     int64_t next_fetch_id;
+    char (*earlier)[UUID_TEXT_SIZE]; /* runs that are resumed: earlier attempts at the task */
+    size_t earlier_count;
+    int64_t earliest_us; /* nothing was staged before, by the workers' clocks */
     struct accepted_fetch *accepted;
     size_t accepted_count, accepted_cap;
     int64_t fetched, rows, quarantined; /* fetched is counted apart: it must be the sum of the other two */
@@ -53,6 +59,18 @@ struct stage {
     bool too_many_days;
     int64_t logged_at_ms; /* last progress line */
     int64_t announced_records;
+};
+
+/* What a later attempt needs to go on (checkpoint.c); incremental runs have none. */
+struct checkpoint {
+    bool resumes;              /* an earlier attempt has left its frame */
+    struct st_window *windows; /* that earlier attempts have read: not read again; sorted, without overlap */
+    size_t window_count, reread_count;
+    int64_t rows;                 /* of these windows */
+    struct task_fetch *unwritten; /* accepted since; under the stage's lock */
+    size_t unwritten_count, unwritten_cap;
+    int64_t written_at_ms;
+    bool writing;
 };
 
 struct run {
@@ -73,6 +91,7 @@ struct run {
     bool skipped;            /* done already: nothing was run */
     int64_t requests;        /* its own, of all ranges */
     struct stage stage;
+    struct checkpoint checkpoint;
     struct merge_outcome merged;
     int64_t staged_min_us, staged_max_us, staged_bytes;
 };
@@ -104,10 +123,30 @@ bool commit_skipped(struct run *run, struct error *err) MUST_CHECK; /* commit.c:
 bool commit_success(struct run *run, struct error *err) MUST_CHECK; /* commit.c: watermark, run log "success" */
 void commit_failure(struct run *run, const struct error *why);      /* commit.c: run log "failed"; best effort */
 
+/* checkpoint.c */
+/* Looks what is known of the task: sets run->skipped when it is done; else takes over what earlier attempts have left,
+ * frame first. */
+bool checkpoint_open(struct run *run, struct error *err) MUST_CHECK;
+/* Before the first read: the frame is kept for later attempts. */
+bool checkpoint_frame(struct run *run, struct error *err) MUST_CHECK;
+/* An accepted fetch whose rows are safe. Any reader thread; now and then it writes what has come together. */
+void checkpoint_add(struct run *run, const struct st_window *window, int64_t fetch_id, int64_t rows,
+                    int64_t staged_at_us);
+void checkpoint_write(struct run *run); /* the rest; best effort */
+void checkpoint_release(struct run *run);
+/* Moves the fetches to keep to the front and returns how many: those that the check, which counts by these runs, finds
+ * whole, and of overlapping windows one. Pure. */
+size_t checkpoint_pick(struct task_fetch *fetches, size_t count, const char *const *runs, size_t run_count,
+                       const struct stage_check *check);
+
 /* stage.c */
 void stage_init(struct run *run);
 void stage_release(struct run *run);
 int64_t stage_next_fetch(struct run *run);
+/* Under which id the rows of an attempt stand in the stage; 0 is this run. */
+const char *stage_run_id(const struct run *run, size_t attempt);
+/* An accepted fetch of an earlier run counts as this one's. */
+void stage_take_over(struct run *run, const struct task_fetch *fetch);
 /* Rows of an accepted fetch are in the stage. */
 void stage_accept(struct run *run, int64_t fetch_id, int64_t fetched, int64_t rows, int64_t quarantined);
 void stage_add_drift(struct run *run, const char *field, enum drift_kind kind, int64_t count, struct slice sample);
@@ -117,14 +156,17 @@ bool stage_check_quarantine(struct run *run,
 
 /* Every accepted fetch has as many distinct rows in the stage as it brought. */
 bool stage_compare(const struct run *run, const struct stage_check *check, struct error *err) MUST_CHECK;
-/* merge.c: the accepted fetches, sorted by stage_verify, as ranges; free with free(). */
+/* None is so old that it may expire before it is merged. */
+bool stage_check_age(const struct run *run, struct error *err) MUST_CHECK;
+/* merge.c: the accepted fetches, sorted by stage_verify, as ranges; they borrow the run's ids; free with free(). */
 struct event_staged_fetches *merge_fetch_ranges(const struct run *run, size_t *ret_count);
 
 /* row.c: one fetch's records on their way into the stage. */
 struct fetch_index *fetch_index_new(void); /* outlives all rows that its fetches have added */
 void fetch_index_free(struct fetch_index *index);
 struct fetch;
-struct fetch *fetch_new(struct run *run, enum row_choice choice, bool from_export);
+struct fetch *fetch_new(struct run *run, const struct st_window *window /* NULL: a batch of the export feed */,
+                        enum row_choice choice);
 void fetch_free(struct fetch *fetch);
 void fetch_sent(struct fetch *fetch, int64_t fetched_at_us);
 bool fetch_record(struct fetch *fetch, struct slice record, struct st_record_times *ret, struct error *err) MUST_CHECK;

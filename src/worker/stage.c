@@ -8,17 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "base/timestamp.h"
 
-enum { QUARANTINE_FREE_RECORDS = 20 };
-/* Our clock and the one of _staged_at may differ by this much. */
-#define STAGE_CLOCK_MARGIN_US INT64_C(3600000000)
+#define STAGE_MAX_AGE_US (150 * INT64_C(3600000000))
+/* Rows differ too much to be measured without reading them; bytes only order and bound changes, so a round figure
+ * does. */
+enum { QUARANTINE_FREE_RECORDS = 20, STAGE_ROW_BYTES_ESTIMATE = 1024 };
 
 void stage_init(struct run *run)
 {
     pthread_mutex_init(&run->stage.lock, NULL);
     run->stage.logged_at_ms = run->started_mono_ms;
+    run->stage.earliest_us = run->started_us;
     run->stage.appender =
         bq_writer_table(run->env->services->writer, run->env->settings->bq_dataset_stage, &run->entity->stage);
 }
@@ -27,6 +30,7 @@ void stage_release(struct run *run)
 {
     free(run->stage.accepted);
     free(run->stage.drifts);
+    free(run->stage.earlier);
     pthread_mutex_destroy(&run->stage.lock);
 }
 
@@ -50,20 +54,52 @@ static void count_records(const struct run *run, int64_t fetched, int64_t rows, 
     metrics_add_all(updates, sizeof updates / sizeof updates[0]);
 }
 
+static void add_accepted(struct stage *stage, struct accepted_fetch fetch)
+{
+    if (stage->accepted_count == stage->accepted_cap) {
+        stage->accepted_cap = stage->accepted_cap ? stage->accepted_cap * 2 : 16;
+        stage->accepted = xrealloc(stage->accepted, stage->accepted_cap * sizeof stage->accepted[0]);
+    }
+    stage->accepted[stage->accepted_count++] = fetch;
+}
+
 void stage_accept(struct run *run, int64_t fetch_id, int64_t fetched, int64_t rows, int64_t quarantined)
 {
     struct stage *stage = &run->stage;
     count_records(run, fetched, rows, quarantined);
     pthread_mutex_lock(&stage->lock);
-    if (stage->accepted_count == stage->accepted_cap) {
-        stage->accepted_cap = stage->accepted_cap ? stage->accepted_cap * 2 : 16;
-        stage->accepted = xrealloc(stage->accepted, stage->accepted_cap * sizeof stage->accepted[0]);
-    }
-    stage->accepted[stage->accepted_count++] = (struct accepted_fetch){fetch_id, rows};
+    add_accepted(stage, (struct accepted_fetch){.fetch_id = fetch_id, .rows = rows});
     stage->fetched += fetched;
     stage->rows += rows;
     stage->quarantined += quarantined;
     pthread_mutex_unlock(&stage->lock);
+}
+
+const char *stage_run_id(const struct run *run, size_t attempt)
+{
+    return attempt == 0 ? run->run_id : run->stage.earlier[attempt - 1];
+}
+
+static size_t attempt_of(struct stage *stage, const char *run_id)
+{
+    for (size_t i = 0; i < stage->earlier_count; i++)
+        if (strcmp(stage->earlier[i], run_id) == 0)
+            return i + 1;
+    stage->earlier = xrealloc(stage->earlier, (stage->earlier_count + 1) * sizeof stage->earlier[0]);
+    snprintf(stage->earlier[stage->earlier_count], UUID_TEXT_SIZE, "%s", run_id);
+    return ++stage->earlier_count;
+}
+
+/* Its quarantined records were reported and its records counted by the run that read them. */
+void stage_take_over(struct run *run, const struct task_fetch *fetch)
+{
+    struct stage *stage = &run->stage;
+    const struct accepted_fetch taken = {fetch->fetch_id, fetch->rows, attempt_of(stage, fetch->run_id)};
+    add_accepted(stage, taken);
+    stage->fetched += fetch->rows;
+    stage->rows += fetch->rows;
+    if (fetch->staged_at_us < stage->earliest_us)
+        stage->earliest_us = fetch->staged_at_us;
 }
 
 static struct run_drift *find_drift(struct stage *stage, const char *field, enum drift_kind kind)
@@ -137,28 +173,51 @@ bool stage_check_quarantine(struct run *run, struct error *err)
 static int by_fetch(const void *a, const void *b)
 {
     const struct accepted_fetch *x = a, *y = b;
+    if (x->attempt != y->attempt)
+        return x->attempt < y->attempt ? -1 : 1;
     return x->fetch_id < y->fetch_id ? -1 : x->fetch_id > y->fetch_id;
-}
-
-static int64_t rows_found(const struct stage_check *check, int64_t fetch_id)
-{
-    for (size_t i = 0; i < check->count; i++)
-        if (check->fetches[i].fetch_id == fetch_id)
-            return check->fetches[i].distinct_rows;
-    return 0;
 }
 
 bool stage_compare(const struct run *run, const struct stage_check *check, struct error *err)
 {
     for (size_t i = 0; i < run->stage.accepted_count; i++) {
         const struct accepted_fetch *fetch = &run->stage.accepted[i];
-        int64_t found = rows_found(check, fetch->fetch_id);
+        int64_t found = stage_check_find(check, fetch->attempt, fetch->fetch_id)->distinct_rows;
         if (found != fetch->rows)
             return error_set(err, ERROR_RETRY, "stage_incomplete",
-                             "could not find all staged rows of %s: fetch %lld has %lld of %lld", run->entity->name,
-                             (long long)fetch->fetch_id, (long long)found, (long long)fetch->rows);
+                             "could not find all staged rows of %s: fetch %lld of run %s has %lld of %lld",
+                             run->entity->name, (long long)fetch->fetch_id, stage_run_id(run, fetch->attempt),
+                             (long long)found, (long long)fetch->rows);
     }
     return true;
+}
+
+/* When the accepted rows were staged, by the server's clock. */
+static void measure(struct run *run, const struct stage_check *check)
+{
+    for (size_t i = 0; i < run->stage.accepted_count; i++) {
+        const struct accepted_fetch *fetch = &run->stage.accepted[i];
+        const struct fetch_rows *found = stage_check_find(check, fetch->attempt, fetch->fetch_id);
+        if (found->distinct_rows == 0)
+            continue;
+        if (run->staged_min_us == 0 || found->staged_min_us < run->staged_min_us)
+            run->staged_min_us = found->staged_min_us;
+        if (found->staged_max_us > run->staged_max_us)
+            run->staged_max_us = found->staged_max_us;
+    }
+    run->staged_bytes = run->stage.rows * STAGE_ROW_BYTES_ESTIMATE;
+}
+
+/* No change takes rows that the stage is about to drop (156 hours, find_sql.c): better read them again than wait for
+ * that. A later attempt keeps none so old. */
+bool stage_check_age(const struct run *run, struct error *err)
+{
+    if (run->staged_min_us == 0 || clock_wall_us() - run->staged_min_us < STAGE_MAX_AGE_US)
+        return true;
+    return error_set(err, ERROR_RETRY, "stage_expiring",
+                     "could not rely on the staged rows of %s any more: the oldest are about to expire; they are read "
+                     "again",
+                     run->entity->name);
 }
 
 bool stage_verify(struct run *run, struct error *err)
@@ -168,13 +227,15 @@ bool stage_verify(struct run *run, struct error *err)
     qsort(stage->accepted, stage->accepted_count, sizeof stage->accepted[0], by_fetch);
     if (stage->rows == 0)
         return true;
-    if (!warehouse_verify_stage(&run->env->services->warehouse, run->entity, run->run_id,
-                                run->started_us - STAGE_CLOCK_MARGIN_US, &check, run->cancel, err))
-        return error_prefix(err, "verifying the stage");
-    bool ok = stage_compare(run, &check, err);
-    run->staged_min_us = check.staged_min_us;
-    run->staged_max_us = check.staged_max_us;
-    run->staged_bytes = check.bytes;
+    const char **runs = xcalloc(stage->earlier_count + 1, sizeof *runs);
+    for (size_t i = 0; i <= stage->earlier_count; i++)
+        runs[i] = stage_run_id(run, i);
+    bool ok = warehouse_verify_stage(&run->env->services->warehouse, run->entity, runs, stage->earlier_count + 1,
+                                     stage->earliest_us - STAGE_CLOCK_MARGIN_US, &check, run->cancel, err) ||
+              error_prefix(err, "verifying the stage");
+    free(runs);
+    ok = ok && stage_compare(run, &check, err);
+    measure(run, &check);
     stage_check_release(&check);
-    return ok;
+    return ok && stage_check_age(run, err);
 }

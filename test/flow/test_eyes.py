@@ -250,10 +250,10 @@ class Eyes(unittest.TestCase):
             self.assertEqual(labels.get("app"), "st-ingestor", job["configuration"])
             self.assertIn("st_step", labels, job["configuration"])
             by_step.setdefault(labels["st_step"], []).append(labels)
-        self.assertLessEqual({"init", "task_done", "watermark", "verify", "find", "merge", "status", "chain_head", "due", "backfill", "query", "tasks"}, set(by_step))
+        self.assertLessEqual({"init", "task_history", "watermark", "verify", "find", "merge", "status", "chain_head", "due", "backfill", "query", "tasks"}, set(by_step))
         runs = {line["runId"]: line for line in log_lines(worker) if line["message"] == "Ingestion completed"}
         tenant = self.stack.env["ST_TENANT_ID"]
-        for step in ("task_done", "verify", "find", "merge", "chain_head"):
+        for step in ("task_history", "verify", "find", "merge", "chain_head"):
             for labels in by_step[step]:
                 if labels["st_run"] not in runs:
                     continue

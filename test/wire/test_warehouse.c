@@ -86,10 +86,19 @@ static void the_watermark_is_the_maximum_within_the_newest_reset(void **state)
     assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.sync_state`"), 2);
 }
 
+static bool is_done(const struct task_key *task)
+{
+    struct error err = ERROR_INIT;
+    struct task_history state;
+    must(warehouse_task_history(&workers[1].w, task, &state, NULL, &err), &err);
+    bool done = state.done;
+    task_history_release(&state);
+    return done;
+}
+
 static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
 {
     struct error err = ERROR_INIT;
-    bool done = true;
     (void)state;
     struct event_run e = {.run_id = "log-1",
                           .task_id = "task-1",
@@ -101,19 +110,15 @@ static void run_logs_show_the_latest_and_the_briefs_queries_work(void **state)
     must(events_run(workers[0].events, &e, NULL, &err), &err);
     const struct task_key task = {"task-1", 1, "jobs", "full"}, other_entity = {"task-1", 1, "invoices", "full"},
                           other_tenant = {"task-1", 2, "jobs", "full"}, other_mode = {"task-1", 1, "jobs", "backfill"};
-    must(warehouse_task_done(&workers[1].w, &task, &done, NULL, &err), &err);
-    assert_false(done);
+    assert_false(is_done(&task));
     e.status = "success";
     e.end_us = e.start_us + 1500000;
     e.records_fetched = e.records_inserted = 12;
     must(events_run(workers[1].events, &e, NULL, &err), &err);
-    must(warehouse_task_done(&workers[1].w, &task, &done, NULL, &err), &err);
-    assert_true(done);
+    assert_true(is_done(&task));
     const struct task_key *const others[] = {&other_entity, &other_tenant, &other_mode};
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        must(warehouse_task_done(&workers[1].w, others[i], &done, NULL, &err), &err);
-        assert_false(done);
-    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(is_done(others[i]));
     assert_int_equal(
         ask("SELECT duration_ms, entity_type, start_time, status, records_inserted FROM "
             "`test-project.st_logs_v2.ingestion_logs` "
@@ -137,13 +142,13 @@ static void drift_quarantine_and_checkpoints_are_kept(void **state)
     must(events_drift(workers[0].events, &d, NULL, &err), &err);
     struct event_checkpoint c = {
         .task_id = "t", .run_id = "r1", .entity = "jobs", .mode = "full", .frame = true, .frame_to_us = 5000000};
-    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    must(events_checkpoints(workers[0].events, &c, 1, NULL, &err), &err);
     c.run_id = "r2";
     c.frame_to_us = 6000000; /* a later attempt's frame is not heard */
-    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    must(events_checkpoints(workers[0].events, &c, 1, NULL, &err), &err);
     c.frame = false;
     c.fetch_id = 1;
-    must(events_checkpoint(workers[0].events, &c, NULL, &err), &err);
+    must(events_checkpoints(workers[0].events, &c, 1, NULL, &err), &err);
     assert_int_equal(ask("SELECT COUNT(*) FROM `test-project.st_logs_v2.quarantine` WHERE payload_encoding = 'base64' "
                          "AND payload = '//4='"),
                      1);
@@ -221,6 +226,165 @@ static void groups_of_rows_without_identity_are_replaced_as_sets(void **state)
     assert_int_equal(run_merge(&run).rows_changed, 1);
     assert_int_equal(ask("SELECT COUNT(*) FROM " PAY " WHERE _deleted_at IS NULL"), 5);
     assert_int_equal(ask("SELECT COUNT(*) - COUNT(DISTINCT id) FROM " PAY), 0);
+}
+
+/* Announces the rows of an earlier attempt as this run's own. */
+static void announce_with(struct run *run, const struct run *earlier, bool full_groups)
+{
+    struct error err = ERROR_INIT;
+    const char *const ids[] = {run->id, earlier->id};
+    const struct event_staged_fetches fetches[] = {{run->id, 1, 1}, {earlier->id, 1, 1}};
+    struct stage_check check;
+    must(bq_appender_wait_range(earlier->appender, earlier->first, earlier->last, NULL, &err), &err);
+    must(bq_appender_wait_range(run->appender, run->first, run->last, NULL, &err), &err);
+    must(warehouse_verify_stage(&run->worker->w, run->entity, ids, 2, clock_wall_us() - INT64_C(86400000000), &check,
+                                NULL, &err),
+         &err);
+    assert_int_equal(stage_check_find(&check, 0, 1)->distinct_rows, run->rows);
+    assert_int_equal(stage_check_find(&check, 1, 1)->distinct_rows, earlier->rows);
+    assert_int_equal(stage_check_find(&check, 1, 2)->distinct_rows, 0);
+    const struct event_staged event = {.run_id = run->id,
+                                       .task_id = run->id,
+                                       .target = run->entity->target.name,
+                                       .lane = "live",
+                                       .tenant = tenant_id,
+                                       .rows = run->rows + earlier->rows,
+                                       .staged_min_us = stage_check_find(&check, 1, 1)->staged_min_us,
+                                       .staged_max_us = stage_check_find(&check, 0, 1)->staged_max_us,
+                                       .announced_us = clock_wall_us(),
+                                       .fetches = fetches,
+                                       .fetch_count = 2,
+                                       .full_groups = full_groups};
+    must(events_staged(run->worker->events, &event, NULL, &err), &err);
+    stage_check_release(&check);
+    record_encoder_free(run->encoder);
+}
+
+#define CAMPAIGNS "`test-project.st_raw_v2.raw_campaigns`"
+
+static void a_run_that_resumed_brings_the_rows_of_earlier_attempts(void **state)
+{
+    struct run zombie, run;
+    char *sql;
+    (void)state;
+    run_begin(&zombie, &workers[0], "campaigns", 50000000);
+    for (int key = 9001; key <= 9005; key++)
+        add_campaign(&zombie, key, 1, "earlier");
+    run_begin(&run, &workers[1], "campaigns", 60000000);
+    for (int key = 9006; key <= 9008; key++)
+        add_campaign(&run, key, 2, "later");
+    announce_with(&run, &zombie, false);
+    assert_int_equal(run_merge(&run).rows_changed, 8);
+    sql = xasprintf("SELECT COUNT(*) FROM " CAMPAIGNS " WHERE id > 9000 AND _run_id = '%s'", run.id);
+    assert_int_equal(ask(sql), 8);
+    free(sql);
+    run_announce(&zombie, false); /* it lives, and announces what it has */
+    assert_int_equal(run_merge(&zombie).rows_changed, 0);
+    assert_int_equal(ask("SELECT COUNT(*) FROM " CAMPAIGNS " WHERE id > 9000"), 8);
+}
+
+/* A group that was read in two attempts, and whole in between. */
+static void a_resumed_group_is_as_old_as_its_older_part(void **state)
+{
+    struct run part, run, between;
+    static const char first[] = "2025-04-02T10:00:00Z", second[] = "2025-04-02T11:00:00Z";
+    (void)state;
+    run_begin(&part, &workers[0], "payroll", 100000000);
+    add_pay(&part, "null", "gone since", first);
+    run_begin(&between, &workers[2], "payroll", 110000000);
+    add_pay(&between, "null", "edited", first);
+    add_pay(&between, "null", "same", second);
+    run_announce(&between, true);
+    assert_int_equal(run_merge(&between).rows_changed, 2);
+    run_begin(&run, &workers[1], "payroll", 120000000);
+    add_pay(&run, "null", "same", second);
+    announce_with(&run, &part, true);
+    assert_int_equal(run_merge(&run).rows_changed, 0);
+    assert_int_equal(ask("SELECT COUNT(*) FROM " PAY " WHERE createdOn >= '2025-04-01' AND memo IN ('edited', 'same')"),
+                     2);
+    assert_int_equal(ask("SELECT COUNT(*) FROM " PAY " WHERE createdOn >= '2025-04-01'"), 2);
+    record_encoder_free(part.encoder);
+}
+
+static void checkpoint_of(const struct task_key *task, struct task_history *ret)
+{
+    struct error err = ERROR_INIT;
+    must(warehouse_task_history(&workers[1].w, task, ret, NULL, &err), &err);
+}
+
+static void a_tasks_history_is_its_own(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct task_history history;
+    struct event_checkpoint c[] = {
+        {.run_id = "h1", .frame = true, .frame_to_us = 5000000, .watermark_us = 4000000},
+        {.run_id = "h1",
+         .column = "createdOn",
+         .has_to = true,
+         .to_us = 100,
+         .fetch_id = 1,
+         .rows = 3,
+         .staged_at_us = 7},
+        {.run_id = "h1", .column = "createdOn", .has_from = true, .from_us = 100, .fetch_id = 2, .staged_at_us = 8},
+        {.run_id = "h2", .fetch_id = 1, .rows = 1, .staged_at_us = 9},
+    };
+    const struct task_key task = {"history", 1, "jobs", "full"}, others[] = {{"history", 2, "jobs", "full"},
+                                                                             {"history", 1, "invoices", "full"},
+                                                                             {"history", 1, "jobs", "backfill"},
+                                                                             {"other", 1, "jobs", "full"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof c[0]; i++) {
+        c[i].task_id = "history";
+        c[i].entity = "jobs";
+        c[i].mode = "full";
+        c[i].tenant = 1;
+    }
+    must(events_checkpoints(workers[0].events, c, sizeof c / sizeof c[0], NULL, &err), &err);
+    checkpoint_of(&task, &history);
+    assert_true(history.has_frame && !history.done);
+    assert_int_equal(history.frame_to_us, 5000000);
+    assert_int_equal(history.watermark_us, 4000000);
+    assert_string_equal(history.first_run_id, "h1");
+    assert_int_equal(history.fetch_count, 3);
+    assert_true(!history.fetches[0].has_from && history.fetches[0].to_us == 100 && history.fetches[0].rows == 3);
+    assert_true(history.fetches[1].from_us == 100 && !history.fetches[1].has_to && !history.fetches[1].timeless);
+    assert_true(history.fetches[2].timeless && history.fetches[2].staged_at_us == 9);
+    task_history_release(&history);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        checkpoint_of(&others[i], &history);
+        assert_true(!history.has_frame && !history.done && history.fetch_count == 0);
+        task_history_release(&history);
+    }
+}
+
+/* Whoever replays a task that was rejected for its data has mended something. */
+static void a_rejected_tasks_windows_are_read_again(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct task_history history;
+    struct event_run run = {.run_id = "h1",
+                            .task_id = "history",
+                            .entity = "jobs",
+                            .mode = "full",
+                            .status = "failed",
+                            .verdict = "reject",
+                            .error_class = "retry",
+                            .tenant = 1,
+                            .start_us = 1,
+                            .end_us = 2};
+    const struct task_key task = {"history", 1, "jobs", "full"};
+    (void)state;
+    must(events_run(workers[0].events, &run, NULL, &err), &err);
+    checkpoint_of(&task, &history);
+    assert_int_equal(history.fetch_count, 3); /* an outage was the reason: they are as good as before */
+    task_history_release(&history);
+    run.error_class = "permanent";
+    must(events_run(workers[0].events, &run, NULL, &err), &err);
+    checkpoint_of(&task, &history);
+    assert_int_equal(history.fetch_count, 0);
+    assert_int_equal(history.void_count, 3);
+    assert_int_equal(history.frame_to_us, 5000000);
+    task_history_release(&history);
 }
 
 struct storm {
@@ -301,11 +465,13 @@ static void *unchained_main(void *user)
     struct error err = ERROR_INIT;
     struct bq_result result;
     const char *runs[] = {run->id};
-    const struct bq_param params[] = {{.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = runs, .count = 1}};
+    const struct bq_param params[] = {
+        {.name = "runs", .type = BQ_PARAM_STRING_ARRAY, .strings = runs, .count = 1},
+        {.name = "stage_runs", .type = BQ_PARAM_STRING_ARRAY, .strings = runs, .count = 1}};
     int64_t now = clock_wall_us();
     merge_sql(&sql, &run->worker->w.names, run->entity, NULL, 0, now - INT64_C(86400000000),
               now + INT64_C(86400000000));
-    must(bq_query_run(run->worker->client, &(struct bq_query){.sql = sql.ptr, .params = params, .param_count = 1},
+    must(bq_query_run(run->worker->client, &(struct bq_query){.sql = sql.ptr, .params = params, .param_count = 2},
                       &result, NULL, &err),
          &err);
     bq_result_release(&result);
@@ -342,7 +508,11 @@ int main(void)
         cmocka_unit_test(drift_quarantine_and_checkpoints_are_kept),
         cmocka_unit_test(a_second_identical_run_changes_no_row_and_newer_wins),
         cmocka_unit_test(groups_of_rows_without_identity_are_replaced_as_sets),
+        cmocka_unit_test(a_resumed_group_is_as_old_as_its_older_part),
+        cmocka_unit_test(a_tasks_history_is_its_own),
+        cmocka_unit_test(a_rejected_tasks_windows_are_read_again),
         cmocka_unit_test(three_workers_leave_one_row_per_key_the_newest),
+        cmocka_unit_test(a_run_that_resumed_brings_the_rows_of_earlier_attempts),
         cmocka_unit_test(without_the_chain_a_key_doubles),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

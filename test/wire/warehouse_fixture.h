@@ -173,8 +173,8 @@ static inline void run_announce(struct run *run, bool full_groups)
     struct stage_check check;
     struct event_staged_fetches fetches = {run->id, 1, 1};
     must(bq_appender_wait_range(run->appender, run->first, run->last, NULL, &err), &err);
-    must(warehouse_verify_stage(&run->worker->w, run->entity, run->id, clock_wall_us() - INT64_C(86400000000), &check,
-                                NULL, &err),
+    must(warehouse_verify_stage(&run->worker->w, run->entity, &(const char *){run->id}, 1,
+                                clock_wall_us() - INT64_C(86400000000), &check, NULL, &err),
          &err);
     assert_int_equal(check.count, 1);
     assert_int_equal(check.fetches[0].fetch_id, 1);
@@ -185,9 +185,9 @@ static inline void run_announce(struct run *run, bool full_groups)
                                  .lane = "live",
                                  .tenant = tenant_id,
                                  .rows = run->rows,
-                                 .bytes = check.bytes,
-                                 .staged_min_us = check.staged_min_us,
-                                 .staged_max_us = check.staged_max_us,
+                                 .bytes = run->rows * 1024,
+                                 .staged_min_us = check.fetches[0].staged_min_us,
+                                 .staged_max_us = check.fetches[0].staged_max_us,
                                  .announced_us = clock_wall_us(),
                                  .fetches = &fetches,
                                  .fetch_count = 1,

@@ -60,7 +60,7 @@ static void each_kind_is_a_row_of_its_table(void **state)
 {
     struct fixture *f = *state;
     struct error err = ERROR_INIT;
-    const struct event_staged_fetches fetches[] = {{"r", 1, 3}, {"r", 7, 7}};
+    const struct event_staged_fetches fetches[] = {{"r", 1, 3}, {"earlier", 7, 7}};
     const char *const runs[] = {"r", "s"};
     const struct event_staged staged = {.run_id = "r",
                                         .target = "raw_jobs",
@@ -75,7 +75,8 @@ static void each_kind_is_a_row_of_its_table(void **state)
     assert_true(events_staged(f->events, &staged, NULL, &err));
     assert_string_equal(f->fake->stream_name, "projects/p/datasets/logs/tables/staged_run_events/streams/_default");
     expect(f, &table_staged_run_events,
-           (const char *const[]){"row_count=5", "first_fetch=1", "last_fetch=3", "first_fetch=7", "withdrawn=", NULL});
+           (const char *const[]){"row_count=5", "first_fetch=1", "last_fetch=3", "first_fetch=7", "run_id=\"earlier\"",
+                                 "withdrawn=", NULL});
     const struct event_change change = {.target = "raw_jobs",
                                         .job_id = "j",
                                         .state = "failed",
@@ -91,6 +92,34 @@ static void each_kind_is_a_row_of_its_table(void **state)
         .entity = "jobs", .kind = "advance", .tenant = 9, .last_sync_us = 5, .records_processed = 3};
     assert_true(events_sync(f->events, &sync, NULL, &err));
     expect(f, &table_sync_state_events, (const char *const[]){"entity_type=\"jobs\"", "records_processed=3", NULL});
+}
+
+static void a_checkpoint_says_what_it_has(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = ERROR_INIT;
+    const struct event_checkpoint frame = {.task_id = "t", .frame = true, .frame_to_us = 9, .watermark_us = 8},
+                                  fetch = {.task_id = "t",
+                                           .column = "createdOn",
+                                           .has_to = true,
+                                           .to_us = 5,
+                                           .rows = 3,
+                                           .fetch_id = 2},
+                                  timeless = {.task_id = "t", .fetch_id = 4};
+    assert_true(events_checkpoints(f->events, &frame, 1, NULL, &err));
+    expect(f, &table_checkpoint_events, (const char *const[]){"kind=\"frame\"", "frame_to=", "watermark=", NULL});
+    assert_true(events_checkpoints(f->events, &fetch, 1, NULL, &err));
+    expect(f, &table_checkpoint_events,
+           (const char *const[]){"kind=\"fetch\"", "column_name=\"createdOn\"", "window_to=", "row_count=3", NULL});
+    char *text = last(f, &table_checkpoint_events);
+    assert_null(strstr(text, "window_from")); /* the beginning of time */
+    assert_null(strstr(text, "frame_to"));
+    free(text);
+    assert_true(events_checkpoints(f->events, &timeless, 1, NULL, &err));
+    text = last(f, &table_checkpoint_events);
+    assert_null(strstr(text, "column_name"));
+    assert_non_null(strstr(text, "fetch_id=4"));
+    free(text);
 }
 
 static void a_run_that_goes_on_has_no_end(void **state)
@@ -222,6 +251,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_kind_is_a_row_of_its_table, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_checkpoint_says_what_it_has, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_run_that_goes_on_has_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(foreign_bytes_cannot_break_a_request, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refused_event_is_an_error, set_up, tear_down),

@@ -202,7 +202,7 @@ static void merge_is_pruned_and_deduplicated(void **state)
     expect(sql.ptr, "QUALIFY ROW_NUMBER() OVER (PARTITION BY s._tenant_id, s.`id` ORDER BY COALESCE(s.`modifiedOn`, "
                     "s.`createdOn`,");
     expect(sql.ptr, "s._fetch_id BETWEEN f.first_fetch AND f.last_fetch");
-    expect(sql.ptr, "s._run_id IN UNNEST(@runs)");
+    expect(sql.ptr, "s._run_id IN UNNEST(@stage_runs)");
     expect(sql.ptr, "WHEN NOT MATCHED THEN INSERT (");
     expect(sql.ptr, "'servicetitan_v2'");
     refuse(sql.ptr, "_gone");

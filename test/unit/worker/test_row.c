@@ -9,6 +9,8 @@
 #include "base/metrics.h"
 #include "run.h"
 
+static const struct st_window everything = {.column = ST_CREATED_ON};
+
 struct fixture {
     struct google_credentials *creds;
     struct registry *registry;
@@ -88,7 +90,7 @@ static void no_record_vanishes(void **state)
         struct st_record_times times;
         struct error err = ERROR_INIT;
         size_t days = run->stage.group_day_count;
-        struct fetch *fetch = fetch_new(run, cases[i].choice, false);
+        struct fetch *fetch = fetch_new(run, &everything, cases[i].choice);
         fetch_sent(fetch, 0);
         assert_true(fetch_record(fetch, slice_str(cases[i].record), &times, &err));
         bool complete = fetch_complete(fetch, &err);
@@ -112,7 +114,7 @@ static void records_are_counted_once_per_fetch(void **state)
         "{\"id\":5,\"createdOn\":\"2025-10-21T10:00:00Z\",\"modifiedOn\":\"2025-10-21T10:00:00Z\"}";
     static const enum row_choice choices[] = {ROW_ALL, ROW_WITHOUT_ID};
     for (size_t i = 0; i < 2; i++) {
-        struct fetch *fetch = fetch_new(run, choices[i], false);
+        struct fetch *fetch = fetch_new(run, &everything, choices[i]);
         struct error err = ERROR_INIT;
         struct st_record_times times;
         uint64_t before = metrics_updates();

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "run.h"
 
@@ -98,23 +99,37 @@ static void a_run_without_rows_needs_no_look_at_the_stage(void **state)
     assert_int_equal(run->stage.accepted[0].fetch_id, 1); /* sorted all the same */
 }
 
+#define FOUND(run_, fetch, rows)                                                                                       \
+    {                                                                                                                  \
+        .run = (run_), .fetch_id = (fetch), .distinct_rows = (rows)                                                    \
+    }
+
 static void the_stage_must_hold_what_was_brought(void **state)
 {
     struct run *run = run_of(state);
     static const struct {
-        struct fetch_rows found[3];
+        struct fetch_rows found[4]; /* by run and fetch */
         size_t count;
         bool ok;
     } cases[] = {
-        {{{1, 10}, {3, 5}}, 2, true},  {{{3, 5}, {2, 99}, {1, 10}}, 3, true}, /* 2 was given up: its rows do not matter */
-        {{{1, 10}}, 1, false},         {{{1, 10}, {3, 4}}, 2, false},         {{{1, 11}, {3, 5}}, 2, false},
-        {{{1, 15}, {3, 0}}, 2, false}, /* the sum alone proves nothing */
+        {{FOUND(0, 1, 10), FOUND(0, 3, 5), FOUND(1, 1, 7)}, 3, true},
+        /* 2 was given up: its rows do not matter */
+        {{FOUND(0, 1, 10), FOUND(0, 2, 99), FOUND(0, 3, 5), FOUND(1, 1, 7)}, 4, true},
+        {{FOUND(0, 1, 10), FOUND(1, 1, 7)}, 2, false},
+        {{FOUND(0, 1, 10), FOUND(0, 3, 4), FOUND(1, 1, 7)}, 3, false},
+        {{FOUND(0, 1, 11), FOUND(0, 3, 5), FOUND(1, 1, 7)}, 3, false},
+        {{FOUND(0, 1, 15), FOUND(0, 3, 0), FOUND(1, 1, 7)}, 3, false}, /* the sum alone proves nothing */
+        {{FOUND(0, 1, 10), FOUND(0, 3, 5)}, 2, false},                 /* the same number of another attempt */
+        {{FOUND(0, 1, 7), FOUND(0, 3, 5), FOUND(1, 1, 10)}, 3, false},
+        {{FOUND(0, 0, 0)}, 0, false},
     };
+    const struct task_fetch earlier = {.run_id = "run-0", .fetch_id = 1, .rows = 7};
     stage_accept(run, 1, 10, 10, 0);
     stage_accept(run, 3, 5, 5, 0);
     stage_accept(run, 4, 2, 0, 2); /* nothing but quarantine: not in the stage at all */
+    stage_take_over(run, &earlier);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct fetch_rows found[3];
+        struct fetch_rows found[4];
         struct error err = ERROR_INIT;
         memcpy(found, cases[i].found, sizeof found);
         const struct stage_check check = {.fetches = found, .count = cases[i].count};
@@ -122,6 +137,52 @@ static void the_stage_must_hold_what_was_brought(void **state)
             fail_msg("case %zu: %s", i, err.message);
         assert_int_equal(err.class, cases[i].ok ? ERROR_NONE : ERROR_RETRY);
     }
+}
+
+/* Numbers of two runs that follow each other are no range. */
+static void fetches_of_earlier_attempts_are_announced_as_theirs(void **state)
+{
+    struct run *run = run_of(state);
+    static const struct task_fetch earlier[] = {
+        {.run_id = "run-0", .fetch_id = 1, .rows = 4, .staged_at_us = 50},
+        {.run_id = "run-0", .fetch_id = 2, .rows = 4, .staged_at_us = 60},
+        {.run_id = "run-00", .fetch_id = 3, .rows = 4, .staged_at_us = 40},
+    };
+    static const struct event_staged_fetches wanted[] = {{"run-1", 3, 4}, {"run-0", 1, 2}, {"run-00", 3, 3}};
+    size_t count = 0;
+    run->stage.earliest_us = 100;
+    for (size_t i = 0; i < sizeof earlier / sizeof earlier[0]; i++)
+        stage_take_over(run, &earlier[i]);
+    stage_accept(run, 4, 1, 0, 1);
+    stage_accept(run, 3, 1, 0, 1);
+    assert_int_equal(run->stage.earliest_us, 40);
+    assert_int_equal(run->stage.rows, 12);
+    assert_int_equal(run->stage.fetched, run->stage.rows + run->stage.quarantined);
+    run->stage.rows = 0; /* the fixture has no BigQuery client: sort only */
+    struct error err = ERROR_INIT;
+    assert_true(stage_verify(run, &err));
+    struct event_staged_fetches *ranges = merge_fetch_ranges(run, &count);
+    assert_int_equal(count, sizeof wanted / sizeof wanted[0]);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(ranges[i].run_id, wanted[i].run_id);
+        assert_int_equal(ranges[i].first, wanted[i].first);
+        assert_int_equal(ranges[i].last, wanted[i].last);
+    }
+    free(ranges);
+}
+
+static void rows_about_to_expire_are_not_announced(void **state)
+{
+    struct run *run = run_of(state);
+    const int64_t hour_us = INT64_C(3600000000);
+    struct error err = ERROR_INIT;
+    assert_true(stage_check_age(run, &err)); /* no rows */
+    run->staged_min_us = clock_wall_us() - 149 * hour_us;
+    assert_true(stage_check_age(run, &err));
+    run->staged_min_us = clock_wall_us() - 151 * hour_us;
+    assert_false(stage_check_age(run, &err));
+    assert_int_equal(err.class, ERROR_RETRY);
+    assert_string_equal(err.code, "stage_expiring");
 }
 
 static void group_days_are_sorted_and_distinct(void **state)
@@ -234,6 +295,8 @@ int main(void)
         STAGE_TEST(accepted_fetches_become_ranges_with_gaps),
         STAGE_TEST(a_run_without_rows_needs_no_look_at_the_stage),
         STAGE_TEST(the_stage_must_hold_what_was_brought),
+        STAGE_TEST(fetches_of_earlier_attempts_are_announced_as_theirs),
+        STAGE_TEST(rows_about_to_expire_are_not_announced),
         STAGE_TEST(group_days_are_sorted_and_distinct),
         STAGE_TEST(too_many_group_days_are_noticed),
         STAGE_TEST(drift_is_counted_per_field_and_kind_within_a_bound),

@@ -27,7 +27,11 @@ bool st_fixture_find(const struct st_server *server, const char *path, struct st
         return false;
     struct slice module = slice_cut(&rest, '/'), version = slice_cut(&rest, '/'), literal = slice_cut(&rest, '/');
     struct slice tenant = slice_cut(&rest, '/');
-    *ret = (struct st_fixture){.resource = rest};
+    struct slice after = rest, before = slice_cut(&after, '/');
+    bool export = slice_eq_str(before, "export") && after.len > 0;
+    if (export)
+        rest = after;
+    *ret = (struct st_fixture){.export = export, .resource = rest};
     if (!slice_eq_str(version, "v2") || !slice_eq_str(literal, "tenant") || !slice_to_int64(tenant, &ret->tenant) ||
         !is_plain(module) || !is_plain(rest))
         return false;
@@ -136,6 +140,39 @@ static void write_page(const struct question *q, struct json_object *records, st
     buf_release(&data);
 }
 
+/* Where a feed goes on: changes from then on, in ticks. The token is that time; a date is taken as well. */
+static bool read_feed_question(struct st_call *call, struct question *ret)
+{
+    static const char mark[] = "fixture-";
+    const char *from = http_exchange_query(call->x, "from");
+    int64_t since = ST_NO_TIME;
+    *ret = (struct question){.created = {ST_NO_TIME, ST_FOREVER}, .active = ST_ANY};
+    if (from && strncmp(from, mark, strlen(mark)) == 0) {
+        if (!slice_to_int64(slice_str(from + strlen(mark)), &since))
+            return false;
+    } else if (from && from[0] && !st_parse_ticks(from, &since)) {
+        return false;
+    }
+    ret->modified = (struct st_span){since, ST_FOREVER};
+    return true;
+}
+
+/* The next batch begins some minutes back, so what is written into the file with a time of just now is not missed. */
+static void write_batch(const struct st_call *call, const struct question *q, struct json_object *records,
+                        struct buf *body)
+{
+    const int64_t back = INT64_C(600) * 10000000;
+    size_t written = 0;
+    buf_printf(body, "{\"hasMore\":false,\"continueFrom\":\"fixture-%lld\",\"data\":[", (long long)(call->now - back));
+    for (size_t i = 0; i < json_object_array_length(records); i++) {
+        struct json_object *record = json_object_array_get_idx(records, i);
+        if (is_wanted(q, record))
+            buf_printf(body, "%s%s", written++ ? "," : "",
+                       json_object_to_json_string_ext(record, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    }
+    buf_append_str(body, "]}");
+}
+
 void st_fixture_serve(struct st_call *call, const struct st_fixture *fixture)
 {
     struct error err = ERROR_INIT;
@@ -144,10 +181,13 @@ void st_fixture_serve(struct st_call *call, const struct st_fixture *fixture)
     struct json_object *records = json_load_file(fixture->file, ST_FIXTURE_MAX_BYTES, &err);
     if (!records || !json_object_is_type(records, json_type_array)) {
         st_reply_problem(call, 500, records ? "The fixture's file holds no array." : err.message, NULL, NULL);
-    } else if (!read_question(call, &q)) {
+    } else if (!(fixture->export ? read_feed_question(call, &q) : read_question(call, &q))) {
         st_reply_problem(call, 400, "One or more validation errors occurred.", "Window", "A bound is no time.");
     } else {
-        write_page(&q, records, &body);
+        if (fixture->export)
+            write_batch(call, &q, records, &body);
+        else
+            write_page(&q, records, &body);
         st_reply(call, 200, "application/json; charset=utf-8", &body);
     }
     json_object_put(records);

@@ -3,7 +3,7 @@
  * With `--fixtures DIR`, GET /{module}/v2/tenant/{t}/{resource} answers from DIR/{module}/{resource}.json where there is one: a JSON
  * array of records, the same for all tenants, read again for each request, so that a test edits the source by writing the
  * file. Windows (createdOnOrAfter, createdBefore, modifiedOnOrAfter, modifiedBefore), active, page, pageSize and includeTotal are applied as
- * the API does it; other filters are ignored. */
+ * the API does it; other filters are ignored. The export feed of such a resource shows the same records, in one batch. */
 #ifndef ST_LOCAL_ST_FIXTURE_H
 #define ST_LOCAL_ST_FIXTURE_H
 
@@ -13,6 +13,7 @@ enum { ST_FIXTURE_MAX_BYTES = 64 << 20 };
 
 struct st_fixture {
     int64_t tenant;
+    bool export;           /* its export feed */
     struct slice resource; /* borrowed from the path */
     char *file;            /* owned */
 };

@@ -210,7 +210,8 @@ static void serve_api(struct st_call *call, const struct target *target)
 static void serve_fixture(struct st_call *call, const struct st_fixture *fixture)
 {
     char name[FAULTS_METHOD_SIZE];
-    snprintf(name, sizeof name, "servicetitan.list.%.*s", SLICE_ARG(fixture->resource));
+    snprintf(name, sizeof name, "servicetitan.%s.%.*s", fixture->export ? "export" : "list",
+             SLICE_ARG(fixture->resource));
     const struct fault_event event = {.method = name, .target = slice_str(http_exchange_path(call->x))};
     atomic_fetch_add(&call->server->stats.requests[ST_ROUTE_OTHER], 1);
     faults_request(call->server->faults, &event, &call->ticket);

@@ -99,16 +99,18 @@ bool fetch_range(struct run *run, struct st_window range, bool whole, enum row_c
     return stage_check_quarantine(run, err);
 }
 
-/* Reads on from the run's token, else from from_us, else (has_from false) everything; the token becomes the next run's. */
-static bool read_export(struct run *run, bool has_from, enum row_choice choice, struct error *err)
+/* Reads on from the run's token, else from from_us, else (FROM_THE_BEGINNING) everything; the token becomes the next
+ * run's. */
+#define FROM_THE_BEGINNING INT64_MIN
+static bool read_export(struct run *run, int64_t from_us, enum row_choice choice, struct error *err)
 {
     struct read_plan plan = {run, choice};
     const struct st_sink sink = {export_begin, sink_sent, sink_record, sink_end, &plan};
     const struct st_export_request request = {
         .entity = run->entity,
         .token = run->token[0] ? run->token : NULL,
-        .has_from = has_from,
-        .from_us = run->from_us,
+        .has_from = from_us != FROM_THE_BEGINNING,
+        .from_us = from_us,
         .background = run->message->lane == TASK_LANE_BACKFILL,
         .progress = log_progress,
         .progress_user = run,
@@ -157,7 +159,7 @@ static bool fetch_incremental(struct run *run, struct error *err)
     const struct st_window created = {.column = ST_CREATED_ON, .has_from = true, .from_us = run->from_us};
     if (run->entity->feed == FEED_LIST && !fetch_range(run, modified, false, choice, err))
         return false;
-    if (run_reads_feed(run) && !read_export(run, /* has_from */ true, choice, err))
+    if (run_reads_feed(run) && !read_export(run, run->from_us, choice, err))
         return false;
     if (run->entity->modified_nullable && !fetch_range(run, created, false, ROW_WITHOUT_MODIFIED, err))
         return false;
@@ -165,16 +167,17 @@ static bool fetch_incremental(struct run *run, struct error *err)
 }
 
 /* The feed from its beginning brings everything, what was deleted too. Beside the list it is read on from where the last
- * run left it. */
+ * run left it; a first run has left nothing behind that could have been deleted since, so it begins at its own frame. */
 static bool fetch_full(struct run *run, struct error *err)
 {
     const struct st_window everything = {.column = ST_CREATED_ON};
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
+    int64_t from_us = run->entity->feed == FEED_EXPORT ? FROM_THE_BEGINNING : run->watermark_us;
     if (run->entity->feed == FEED_EXPORT)
         run->token[0] = '\0';
     else if (!fetch_range(run, everything, /* whole */ true, ROW_ALL, err))
         return false;
-    if (run_reads_feed(run) && !read_export(run, run->token[0] != '\0', choice, err))
+    if (run_reads_feed(run) && !read_export(run, from_us, choice, err))
         return false;
     return !run->entity->id_nullable || run->entity->feed == FEED_LIST || read_groups(run, err);
 }

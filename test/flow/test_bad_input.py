@@ -60,7 +60,7 @@ class BadInput(unittest.TestCase):
 
     def test_unknown_entity_mode_tenant(self):
         self.refused("dispatch", "job", says=['unknown entity "job"', "jobs, invoices"])
-        self.refused("dispatch", "jobs", "--mode", "fulll", says=["fulll", "incremental, full or auto"])
+        self.refused("dispatch", "jobs", "--mode", "fulll", says=["fulll", "incremental, full, auto or reconcile"])
         self.refused("dispatch", "jobs", "--tenant", "99", says=["tenant 99 is not configured"])
         self.refused("dispatch", "jobs", "--tenant", "x", says=['--tenant is "x"'])
 

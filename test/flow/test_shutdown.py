@@ -4,6 +4,7 @@ import signal
 import time
 import unittest
 
+import letters
 from stack import ROOT, Stack, free_port, log_lines, tail, unsettled, wait_until
 
 SCALE = 20
@@ -143,6 +144,10 @@ class Impatience(unittest.TestCase):
         self.stack.fault("pubsub.ModifyAckDeadline", "silence", count=1000)
 
     def test_an_end_that_nobody_answers_is_cut_short(self):
+        """A dead letter that Pub/Sub neither takes nor refuses is waited for, but not for ever."""
+        rule = self.stack.fault("pubsub.Publish", "silence", count=1000)
+        letters.publish(self.stack, [letters.message(b"no task")])
+        wait_until("the dead letter's way", lambda: self.stack.fired(rule))
         started = time.monotonic()
         self.worker.send_signal(signal.SIGTERM)
         self.assertEqual(self.worker.wait(SOON_S), 0, tail(self.worker))

@@ -132,6 +132,90 @@ class Lanes(unittest.TestCase):
         self.stack.release_hold()
         self.end_backlog(worker)
 
+    # ---- Twins ----------------------------------------------------------------------------------------------------------
+
+    def twins(self):
+        """Every way of reading the customers, each as the same task twice and as another task."""
+        window = {"from": "2001-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+        tasks = [{"mode": "full"}, {"mode": "incremental"}, {"mode": "backfill", **window}]
+        return {topic: [json.dumps({"entity": "customers", "task_id": f"{task['mode']}-{name}", **task}) for name in "aab" for task in tasks if (task["mode"] == "backfill") == (topic == BACKFILL)]
+                for topic in (LIVE, BACKFILL)}
+
+    def publish_twins(self):
+        twins = self.twins()
+        for topic, texts in twins.items():
+            self.publish(topic, texts)
+        return sum(map(len, twins.values()))
+
+    def begin_twins(self):
+        """Enough customers that runs of one meet; and rows in the warehouse that all the twins change at once."""
+        self.begin("--dml-duration-ms", 300, "--rate", 100_000, jobs=600)
+        self.stack.ingestor("dispatch", "customers", "--mode", "full")
+        self.stack.drain(1)
+        self.stack.edit("customers", 80)
+
+    def watermark(self):
+        return int(self.stack.query("SELECT last_sync_time FROM `{p}.st_logs_v2.sync_state` WHERE entity_type = 'customers'")[0]["last_sync_time"])
+
+    def assert_right(self, workers, messages):
+        """All ended, one row a key, rows as at the source, and the watermark is that of the run that began last of those that may move it."""
+        self.assertEqual(sum(log_lines(worker)[-1]["done"] for worker in workers), messages)
+        self.assert_nothing_left()
+        self.assert_one_row_per_key("customers")
+        runs = self.stack.query("SELECT mode, frame_to, watermark FROM `{p}.st_logs_v2.ingestion_logs` WHERE status = 'success'")
+        moved = [int(run["watermark"]) for run in runs if run["mode"] != "backfill"]
+        self.assertEqual(self.watermark(), max(moved))
+        self.assertTrue(all(int(run["watermark"]) < int(run["frame_to"]) for run in runs if run["mode"] != "backfill"), runs)
+        self.stack.ingestor("dispatch", "customers", "--mode", "incremental")
+        self.stack.drain(1)
+        self.stack.check("--entity", "customers", "--sample", 0)
+
+    def assert_deferred(self, worker):
+        """In one process a full or incremental run begins when its like has ended, and so does the same backfill."""
+        under_way, met = {}, 0
+        for line in log_lines(worker):
+            if line["message"] == "Ingestion started":
+                like = (line["mode"], line["taskId"] if line["mode"] == "backfill" else "")
+                self.assertNotIn(like, under_way.values(), line)
+                met += len(under_way) > 0
+                under_way[line["runId"]] = like
+            elif line["message"] == "Ingestion completed":
+                del under_way[line["runId"]]
+        self.assertGreater(met, 0)
+
+    def test_twins_in_one_process(self):
+        self.begin_twins()
+        self.stack.env["WORKER_CONCURRENCY"] = "6"
+        messages = self.publish_twins()
+        worker = self.stack.drain(1)[0]
+        self.assert_deferred(worker)
+        self.assertEqual(count([worker], "Task is done already"), 2)  # the second of full-a and of backfill-a
+        self.assert_right([worker], messages)
+
+    def test_twins_in_three_processes(self):
+        """The first is stopped in its request, while others do the same and more; it ends last, with what it read before they wrote."""
+        self.begin_twins()
+        self.stack.env["WORKER_CONCURRENCY"] = "2"
+        workers = [self.stack.start("worker", "st-ingestor", "worker") for _ in range(3)]
+        for worker in workers:
+            wait_until("a worker", lambda w=worker: count([w], "Worker started"))
+        self.stack.hold(method="servicetitan.list.customers", nth=1, where="after")
+        self.publish(LIVE, [self.twins()[LIVE][0]])
+        self.stack.wait_for_hold()
+        self.stack.edit("customers", 40, seed=8)
+        messages = self.publish_twins() + 1
+        for mode in ("full", "incremental", "backfill"):
+            wait_until(f"a {mode} run", lambda m=mode: count(workers, "Ingestion completed", mode=m))
+        before = self.watermark()
+        self.stack.release_hold()
+        wait_until("the end", lambda: sum(count(workers, said) for said in ("Ingestion completed", "Task is done already")) == messages)
+        self.assertGreaterEqual(self.watermark(), before)
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        for worker in workers:
+            self.assertEqual(worker.wait(SOON_S), 0, tail(worker))
+        self.assert_right(workers, messages)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -193,17 +193,21 @@ class Lanes(unittest.TestCase):
         self.assert_right([worker], messages)
 
     def test_twins_in_three_processes(self):
-        """The first is stopped in its request, while others do the same and more; it ends last, with what it read before they wrote."""
+        """The first is delivered to two; one is stopped in its request, while the others do the same and more, and ends last, with what it read early."""
         self.begin_twins()
         self.stack.env["WORKER_CONCURRENCY"] = "2"
         workers = [self.stack.start("worker", "st-ingestor", "worker") for _ in range(3)]
         for worker in workers:
             wait_until("a worker", lambda w=worker: count([w], "Worker started"))
         self.stack.hold(method="servicetitan.list.customers", nth=1, where="after")
-        self.publish(LIVE, [self.twins()[LIVE][0]])
+        twice = self.stack.fault("pubsub.delivery", "duplicate", on="point")
+        first = self.publish(LIVE, [self.twins()[LIVE][0]])[0]
         self.stack.wait_for_hold()
+        wait_until("the same message in another process", lambda: count(workers, "Ingestion completed", taskId="full-a") == 1)
+        self.assertEqual([count([worker], "Ingestion started", messageId=first) for worker in workers].count(1), 2)
+        self.assertEqual(len(self.stack.fired(twice)), 1)
         self.stack.edit("customers", 40, seed=8)
-        messages = self.publish_twins() + 1
+        messages = self.publish_twins() + 2
         for mode in ("full", "incremental", "backfill"):
             wait_until(f"a {mode} run", lambda m=mode: count(workers, "Ingestion completed", mode=m))
         before = self.watermark()

@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 MODULE_S = 1800
 SIDE_BY_SIDE = int(os.environ.get("FLOW_JOBS", 3))
-LONGEST_FIRST = ["test_dlq", "test_backfill", "test_sql", "test_serve", "test_sanitized", "test_workers", "test_hostile_source"]
+LONGEST_FIRST = ["test_replay", "test_lanes", "test_backfill", "test_sql", "test_serve", "test_sanitized", "test_workers", "test_hostile_source"]
 
 
 def run_here(build, names):

@@ -36,13 +36,13 @@ static void publish(struct local_admin *admin, struct http_exchange *x)
 {
     struct error err = ERROR_INIT;
     struct buf body = BUF_INIT;
-    size_t count = 0;
-    if (!pubsub_server_publish(admin->pubsub, http_exchange_body(x), &count, &err)) {
+    buf_append_str(&body, "{\"messageIds\":[");
+    if (pubsub_server_publish(admin->pubsub, http_exchange_body(x), &body, &err)) {
+        buf_append_str(&body, "]}");
+        http_exchange_reply_buf(x, 200, "application/json", &body);
+    } else {
         local_reply_error(x, 400, err.message);
-        return;
     }
-    buf_printf(&body, "{\"published\":%zu}", count);
-    http_exchange_reply_buf(x, 200, "application/json", &body);
     buf_release(&body);
 }
 

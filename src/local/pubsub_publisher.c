@@ -193,9 +193,9 @@ static void dispatch_topic(struct pubsub_server *server, const struct ps_topic *
     }
 }
 
-/* call: NULL when nobody waits for the ids. */
+/* The ids go to the call, or (call NULL) into a JSON list. */
 static void publish_all(struct pubsub_server *server, struct ps_topic *topic,
-                        Google__Pubsub__V1__PublishRequest *request, struct rpc_call *call)
+                        Google__Pubsub__V1__PublishRequest *request, struct rpc_call *call, struct buf *ret_ids)
 {
     struct ps_message *messages[PS_MAX_PUBLISH_MESSAGES];
     char *ids[PS_MAX_PUBLISH_MESSAGES];
@@ -210,25 +210,26 @@ static void publish_all(struct pubsub_server *server, struct ps_topic *topic,
     response.message_ids = ids;
     if (call)
         rpc_call_reply(call, &response.base);
+    for (size_t i = 0; !call && i < request->n_messages; i++)
+        buf_printf(ret_ids, "%s\"%s\"", i ? "," : "", ids[i]);
     dispatch_topic(server, topic);
     for (size_t i = 0; i < request->n_messages; i++)
         ps_message_unref(server, messages[i]);
 }
 
-bool pubsub_server_publish(struct pubsub_server *server, struct slice bytes, size_t *ret_count, struct error *err)
+bool pubsub_server_publish(struct pubsub_server *server, struct slice bytes, struct buf *ret_ids, struct error *err)
 {
     ProtobufCMessage *message = protobuf_c_message_unpack(&google__pubsub__v1__publish_request__descriptor, NULL,
                                                           bytes.len, (const uint8_t *)bytes.ptr);
     if (!message)
         return ps_error(err, RPC_INVALID_ARGUMENT, "the body is not a PublishRequest");
     Google__Pubsub__V1__PublishRequest *request = (Google__Pubsub__V1__PublishRequest *)message;
-    *ret_count = request->n_messages;
     pthread_mutex_lock(&server->mutex);
     struct ps_topic *topic = ps_get_topic(server, request->topic, err);
     bool ok = topic && ps_check_publish(request, bytes.len, err) &&
               ps_has_room(server, topic, request->n_messages, (int64_t)bytes.len, err);
     if (ok)
-        publish_all(server, topic, request, NULL);
+        publish_all(server, topic, request, NULL, ret_ids);
     pthread_mutex_unlock(&server->mutex);
     ps_request_free(request);
     return ok;
@@ -242,7 +243,7 @@ static bool publish(struct pubsub_server *server, struct rpc_call *call, void *m
     if (!topic || !ps_check_publish(request, bytes, err) ||
         !ps_has_room(server, topic, request->n_messages, (int64_t)bytes, err))
         return false;
-    publish_all(server, topic, request, call);
+    publish_all(server, topic, request, call, NULL);
     return true;
 }
 

@@ -30,8 +30,8 @@ uint16_t pubsub_server_port(const struct pubsub_server *server);
  * "deadLettered":..}]}. */
 void pubsub_server_stats(struct pubsub_server *server, struct buf *out);
 /* Publishes what a client of another kind has made: the bytes of a google.pubsub.v1.PublishRequest, held against the same
- * rules. */
-bool pubsub_server_publish(struct pubsub_server *server, struct slice request, size_t *ret_count,
+ * rules. Appends the message ids, as the members of a JSON list. */
+bool pubsub_server_publish(struct pubsub_server *server, struct slice request, struct buf *ret_ids,
                            struct error *err) MUST_CHECK;
 /* What the subscription holds, in no order, as the bytes of a google.pubsub.v1.PublishRequest without a topic. Changes
  * nothing. */

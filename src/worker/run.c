@@ -11,7 +11,10 @@
 #include "base/metrics.h"
 #include "worker/reconcile.h"
 
-enum { DONE_ALREADY_MARGIN_S = 120 };
+enum {
+    DONE_ALREADY_MARGIN_S = 15, /* by so much Pub/Sub's clock and ours may differ */
+    OLD_MESSAGE_S = 60,         /* one that waited so long may be done by another worker's run */
+};
 
 static bool begin(struct run *run, struct error *err)
 {

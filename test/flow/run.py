@@ -16,8 +16,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 MODULE_S = 1800
 SIDE_BY_SIDE = int(os.environ.get("FLOW_JOBS", 3))
 LONGEST_FIRST = [
-    "test_outages", "test_zombies", "test_shutdown", "test_weather", "test_sweep_full", "test_sweep_incremental", "test_dlq", "test_backfill", "test_chaos", "test_deferred", "test_reconcile",
-    "test_sql", "test_serve", "test_sanitized", "test_workers", "test_hostile_source",
+    "test_outages", "test_weather", "test_sweep_full", "test_sweep_incremental", "test_sanitized", "test_backfill", "test_deferred", "test_hostile_source", "test_checkpoint", "test_replay",
+    "test_handbook", "test_dlq", "test_serve", "test_sql", "test_reconcile", "test_zombies", "test_shutdown", "test_chaos", "test_lanes", "test_workers",
 ]
 
 

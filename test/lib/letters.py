@@ -83,15 +83,18 @@ def call(stack, path, body=None):
 
 
 def publish(stack, messages, topic=TOPIC):
-    """Publishes wire messages in order, in requests within the service's limits."""
+    """Publishes wire messages in order, in requests within the service's limits; returns their ids."""
+    ids = []
     name = member(1, f"projects/{stack.env['PUBSUB_PROJECT_ID']}/topics/{topic}")
     while messages:
         size = count = 0
         while count < len(messages[:REQUEST_MESSAGES]) and (count == 0 or size + len(messages[count]) < REQUEST_BYTES):
             size += len(messages[count])
             count += 1
-        call(stack, "/publish", name + b"".join(member(2, one) for one in messages[:count]))
+        reply = call(stack, "/publish", name + b"".join(member(2, one) for one in messages[:count]))
+        ids += json.loads(reply)["messageIds"]
         messages = messages[count:]
+    return ids
 
 
 def held(stack, subscription=DEAD_LETTERS):

@@ -26,11 +26,9 @@ static bool begin(struct run *run, struct error *err)
 }
 
 /* Where an incremental run begins to read: the watermark, or now - LOOKBACK_DAYS at the first run. */
-static bool read_watermark(struct run *run, struct error *err)
+static bool ask_for_watermark(struct run *run, struct error *err)
 {
     struct sync_state state = {0};
-    if (sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us, run->token))
-        return true;
     if (!warehouse_watermark(&run->env->services->warehouse, run->message->task.tenant, run->entity->name, &state,
                              run->cancel, err))
         return error_prefix(err, "reading the watermark");
@@ -42,6 +40,12 @@ static bool read_watermark(struct run *run, struct error *err)
         run->from_us = run->frame_to_us - run->env->settings->lookback_days * 86400 * INT64_C(1000000);
     }
     return true;
+}
+
+static bool read_watermark(struct run *run, struct error *err)
+{
+    return sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us, run->token) ||
+           ask_for_watermark(run, err);
 }
 
 /* A pile of incremental messages costs one run: one that was published well before the frame of the last successful run
@@ -57,6 +61,14 @@ static bool is_done_already(const struct run *run)
     return published_us > 0 && published_us + ahead_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
 }
 
+/* Of a pile that several workers share, another one's run may have done the message: worth a question. A message that
+ * comes at once is not. */
+static bool is_old(const struct run *run)
+{
+    int64_t published_us = run->message->delivery->publish_time_us;
+    return published_us > 0 && run->started_us - published_us > OLD_MESSAGE_S * INT64_C(1000000);
+}
+
 /* Where the run begins, if it has to. An incremental run is short and reads anew from the watermark; the others go on
  * where an earlier attempt at their task has ended. */
 static bool look_back(struct run *run, struct error *err)
@@ -64,6 +76,11 @@ static bool look_back(struct run *run, struct error *err)
     if (run->message->task.mode != TASK_INCREMENTAL)
         return (!run_reads_feed(run) || read_watermark(run, err)) && checkpoint_open(run, err);
     if (!read_watermark(run, err))
+        return false;
+    run->skipped = is_done_already(run);
+    if (run->skipped || !is_old(run))
+        return true;
+    if (!ask_for_watermark(run, err))
         return false;
     run->skipped = is_done_already(run);
     return true;

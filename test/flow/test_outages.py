@@ -268,7 +268,7 @@ class Outage:
         attempts = max([line["deliveryAttempt"] for line in given_back], default=0)
         nacked, expired = (sum(s[what] for s in subscriptions.values()) for what in ("nacked", "expired"))
         assert attempts <= (ATTEMPTS_OF_AN_HOUR if expired == 0 else LAST_ATTEMPT - 1), f"{attempts} delivery attempts"
-        bitten = "pubsub" in self.services or given_back or lines_of(worker, "API request failed") or lines_of(worker, "The warehouse does not answer")
+        bitten = "pubsub" in self.services or given_back or any(lines_of(worker, word) for word in ("API request failed", "The warehouse does not answer", "Circuit breaker opened", "Task deferred"))
         assert bitten, "the outage was not noticed"
         assert nacked <= len(given_back), f"{nacked} nacks for {len(given_back)} verdicts"
         site.check()

@@ -10,7 +10,7 @@ from stack import Stack, log_lines, wait_until
 
 DONE = None  # odd, but a task
 TENANT = 77001
-SCALE = 30
+SCALE = 12
 ENDS = ("Task rejected; its message is in the dead-letter topic", "Task not finished; its message is given back and comes again",
         "Dead letter not published; its message is given back and comes again", "Task deferred; its message is kept until the source answers again",
         "Ingestion completed", "Task is done already", "Message expanded")

@@ -56,6 +56,19 @@ static void messages(struct local_admin *admin, struct http_exchange *x)
     buf_release(&body);
 }
 
+static void ack_deadline(struct local_admin *admin, struct http_exchange *x)
+{
+    struct error err = ERROR_INIT;
+    const char *subscription = http_exchange_query(x, "subscription"), *text = http_exchange_query(x, "seconds");
+    int64_t seconds = 0;
+    if (!text || !slice_to_int64(slice_str(text), &seconds) || seconds < 0 || seconds > INT32_MAX)
+        local_reply_error(x, 400, "seconds=N is needed");
+    else if (!pubsub_server_set_ack_deadline(admin->pubsub, subscription ? subscription : "", (int)seconds, &err))
+        local_reply_error(x, 400, err.message);
+    else
+        http_exchange_reply(x, 200, "application/json", SLICE_LIT("{}"));
+}
+
 static const struct {
     const char *method, *path;
     void (*serve)(struct local_admin *admin, struct http_exchange *x);
@@ -64,6 +77,7 @@ static const struct {
     {"POST", "/_local/pubsub/close-streams", close_streams},
     {"POST", "/_local/pubsub/publish", publish},
     {"GET", "/_local/pubsub/messages", messages},
+    {"POST", "/_local/pubsub/ack-deadline", ack_deadline},
 };
 
 static void handle(void *user, struct http_exchange *x)

@@ -131,6 +131,21 @@ void pubsub_server_messages(struct pubsub_server *server, const char *subscripti
     pthread_mutex_unlock(&server->mutex);
 }
 
+bool pubsub_server_set_ack_deadline(struct pubsub_server *server, const char *subscription, int seconds,
+                                    struct error *err)
+{
+    if (seconds < PS_MIN_ACK_DEADLINE_S || seconds > PS_MAX_ACK_DEADLINE_S)
+        return ps_error(err, RPC_INVALID_ARGUMENT,
+                        "Invalid ack deadline given: %d seconds. It must be between %d and %d", seconds,
+                        PS_MIN_ACK_DEADLINE_S, PS_MAX_ACK_DEADLINE_S);
+    pthread_mutex_lock(&server->mutex);
+    struct ps_subscription *sub = ps_get_subscription(server, subscription, err);
+    if (sub)
+        sub->pb->ack_deadline_seconds = seconds;
+    pthread_mutex_unlock(&server->mutex);
+    return sub != NULL;
+}
+
 int pubsub_server_close_streams(struct pubsub_server *server, const char *subscription)
 {
     int count = 0;

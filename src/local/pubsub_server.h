@@ -33,6 +33,9 @@ void pubsub_server_stats(struct pubsub_server *server, struct buf *out);
  * rules. Appends the message ids, as the members of a JSON list. */
 bool pubsub_server_publish(struct pubsub_server *server, struct slice request, struct buf *ret_ids,
                            struct error *err) MUST_CHECK;
+/* Changes the subscription's ack deadline, by the rules of UpdateSubscription. */
+bool pubsub_server_set_ack_deadline(struct pubsub_server *server, const char *subscription, int seconds,
+                                    struct error *err) MUST_CHECK;
 /* What the subscription holds, in no order, as the bytes of a google.pubsub.v1.PublishRequest without a topic. Changes
  * nothing. */
 void pubsub_server_messages(struct pubsub_server *server, const char *subscription, struct buf *out);

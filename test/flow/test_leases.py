@@ -3,10 +3,12 @@ import signal
 import time
 import unittest
 
+import letters
 from stack import Stack, log_lines, tail, unsettled, wait_until
 
 SCALE = 120
 RUN_S = 30 * 60
+ACK_DEADLINE_S = 10  # of the subscription; the shortest there is
 ENTITY = "campaigns"
 SOON_S = 60
 
@@ -18,6 +20,8 @@ class LongRun(unittest.TestCase):
         self.stack.env.update(ST_CLOCK_SCALE=str(SCALE), ST_CLOCK_BASE=str(int(time.time())))
         self.stack.start_local("--jobs", 60)
         self.stack.ingestor("init")
+        name = f"projects/{self.stack.env['PUBSUB_PROJECT_ID']}/subscriptions/st-ingest-worker"
+        letters.call(self.stack, f"/ack-deadline?subscription={name}&seconds={ACK_DEADLINE_S}", b"")
 
     def test_half_an_hour_costs_one_delivery_and_one_ack_after_the_merge(self):
         self.stack.ingestor("dispatch", ENTITY, "--mode", "full")
@@ -38,6 +42,10 @@ class LongRun(unittest.TestCase):
         self.assertGreaterEqual(counts["methods"]["pubsub.ModifyAckDeadline"]["seen"], RUN_S / 60)
         names = [entry["method"] for entry in self.stack.requests(since=0)["log"]]
         self.assertGreater(names.index("pubsub.Acknowledge"), max(i for i, n in enumerate(names) if n == "write.AppendRows"))
+        acked = next(line for line in reversed(lines) if line["message"] == "Ingestion completed")
+        changes = self.stack.query("SELECT run_ids FROM `{p}.st_logs_v2.target_changes` WHERE state = 'success'")
+        self.assertEqual(len(changes), 1)  # one that took too long may have failed before
+        self.assertIn(acked["runId"], str(changes[0]["run_ids"]))
         self.stack.check("--entity", ENTITY, "--sample", 0)
 
 

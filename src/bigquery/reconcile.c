@@ -173,7 +173,7 @@ static void compare_sql(struct buf *out, const struct warehouse_names *names, co
                         "SELECT f.kind, f.`id`, f.`createdOn`, f.source_version, f.held_version, f.columns,\n"
                         "  COUNT(*) OVER (PARTITION BY f.kind) AS of_kind,\n"
                         "  ROW_NUMBER() OVER (PARTITION BY f.kind ORDER BY f.`createdOn`, f.`id`) AS place\n"
-                        "FROM found AS f\nQUALIFY place <= @max\nORDER BY f.`createdOn`, f.`id`");
+                        "FROM found AS f\nWHERE TRUE\nQUALIFY place <= @max\nORDER BY f.`createdOn`, f.`id`");
 }
 
 /* Sums of every NUMERIC column by day of creation, where they differ; both sides over what was read whole. */

@@ -172,7 +172,9 @@ static bool fetch_full(struct run *run, struct error *err)
 {
     const struct st_window everything = {.column = ST_CREATED_ON};
     enum row_choice choice = run->entity->id_nullable ? ROW_WITH_ID : ROW_ALL;
-    int64_t from_us = run->entity->feed == FEED_EXPORT ? FROM_THE_BEGINNING : run->watermark_us;
+    int64_t from_us = run->entity->feed == FEED_EXPORT ? FROM_THE_BEGINNING
+                      : run->synced                    ? run->from_us
+                                                       : run->watermark_us;
     if (run->entity->feed == FEED_EXPORT)
         run->token[0] = '\0';
     else if (!fetch_range(run, everything, /* whole */ true, ROW_ALL, err))

@@ -25,6 +25,18 @@ static bool begin(struct run *run, struct error *err)
     return true;
 }
 
+/* The frame of the run that set the watermark, where it had our overlap. */
+static int64_t frame_of(const struct run *run)
+{
+    return run->from_us + run->env->settings->overlap_s * 1000000;
+}
+
+/* By so much the server's clock is seen to be ahead of ours. */
+static int64_t ahead_of(const struct run *run)
+{
+    return run->frame_to_us > run->started_us ? run->frame_to_us - run->started_us : 0;
+}
+
 /* Where an incremental run begins to read: the watermark, or now - LOOKBACK_DAYS at the first run. */
 static bool ask_for_watermark(struct run *run, struct error *err)
 {
@@ -32,10 +44,13 @@ static bool ask_for_watermark(struct run *run, struct error *err)
     if (!warehouse_watermark(&run->env->services->warehouse, run->message->task.tenant, run->entity->name, &state,
                              run->cancel, err))
         return error_prefix(err, "reading the watermark");
+    run->synced = state.found;
     if (state.found) {
         run->from_us = state.last_sync_us;
         memcpy(run->token, state.continue_from, sizeof run->token);
-        sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->from_us, run->token);
+        run->foreign = frame_of(run) > state.updated_us + ahead_of(run) + DONE_ALREADY_MARGIN_S * INT64_C(1000000);
+        if (!run->foreign)
+            sync_cache_put(run->env->watermarks, run->message->task.tenant, run->entity, run->from_us, run->token);
     } else {
         run->from_us = run->frame_to_us - run->env->settings->lookback_days * 86400 * INT64_C(1000000);
     }
@@ -44,8 +59,9 @@ static bool ask_for_watermark(struct run *run, struct error *err)
 
 static bool read_watermark(struct run *run, struct error *err)
 {
-    return sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us, run->token) ||
-           ask_for_watermark(run, err);
+    run->synced =
+        sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &run->from_us, run->token);
+    return run->synced || ask_for_watermark(run, err);
 }
 
 /* A pile of incremental messages costs one run: one that was published well before the frame of the last successful run
@@ -53,12 +69,10 @@ static bool read_watermark(struct run *run, struct error *err)
  * ahead of us, so much is added. (Where it is behind, a message is only taken for newer than it is.) */
 static bool is_done_already(const struct run *run)
 {
-    int64_t frame_us = run->from_us + run->env->settings->overlap_s * 1000000;
     int64_t published_us = run->message->delivery->publish_time_us, cached_us;
-    int64_t ahead_us = run->frame_to_us > run->started_us ? run->frame_to_us - run->started_us : 0;
-    if (!sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us, NULL))
+    if (run->foreign || !sync_cache_get(run->env->watermarks, run->message->task.tenant, run->entity, &cached_us, NULL))
         return false;
-    return published_us > 0 && published_us + ahead_us + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_us;
+    return published_us > 0 && published_us + ahead_of(run) + DONE_ALREADY_MARGIN_S * INT64_C(1000000) < frame_of(run);
 }
 
 /* Of a pile that several workers share, another one's run may have done the message: worth a question. A message that

@@ -86,6 +86,8 @@ struct run {
     int64_t frame_to_us;  /* start by the server's clock */
     int64_t watermark_us; /* candidate: frame_to - overlap */
     int64_t from_us;      /* incremental: the watermark it reads from */
+    bool synced;          /* from_us is a watermark: there was a run before */
+    bool foreign;         /* it was set with another overlap than ours: its frame is not known */
     char token
         [PAGE_MAX_CONTINUE]; /* where the export feed goes on: at first for this run, then for the next; "" = not known */
     bool skipped;            /* done already: nothing was run */

@@ -210,6 +210,8 @@ static struct message *take_excess(struct worker *w, const struct turn_view *vie
             most = of_tenant;
         }
     }
+    if (!excess) /* a breaker's pause has ended since they were counted: all may run */
+        return NULL;
     struct message *message = *excess;
     *excess = message->next;
     message->next = NULL;

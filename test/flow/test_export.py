@@ -1,8 +1,9 @@
 """The export feed: deletions of jobs and pay items beside the lists, an entity read by its feed alone, tokens over restarts."""
 import json
+import time
 import unittest
 
-from stack import ROOT, Stack, log_lines
+from stack import ROOT, Stack, log_lines, wait_until
 
 JOBS = 600
 FAST = {"RATE_LIMIT_PER_SECOND": "60", "ST_RATE_BURST": "120"}
@@ -10,11 +11,12 @@ TOMBSTONES = ("jobs", "payroll")
 
 
 class Feed(unittest.TestCase):
-    OPTIONS = ()
+    ENV = {}
 
     @classmethod
     def setUpClass(cls):
         cls.stack = Stack()
+        cls.stack.env.update(cls.ENV)
         cls.stack.start_local("--jobs", JOBS, "--seed", 9)
         cls.stack.env.update(FAST)
         cls.stack.ingestor("init")
@@ -111,6 +113,28 @@ class Tombstones(Feed):
         self.delete("jobs", 2, seed=6)
         self.sync("full", "jobs")
         self.assertEqual(len(self.deleted("jobs")), self.deleted_at_source("jobs"))
+
+
+class WornOutToken(Feed):
+    """A full sync whose token is not good goes on from the last watermark: not from its own, which is later."""
+
+    ENV = {"ST_CLOCK_SCALE": "30", "ST_CLOCK_BASE": str(int(time.time())), "SYNC_OVERLAP_SECONDS": "60"}
+
+    def clock(self):
+        return int(self.stack.query("SELECT UNIX_MICROS(CURRENT_TIMESTAMP()) AS us")[0]["us"])
+
+    def test_deletions_since_the_last_sync_are_not_lost(self):
+        self.sync("full", "jobs")
+        for token in ("'worn-out'", "NULL"):
+            self.stack.query("INSERT INTO `{p}.st_logs_v2.sync_state_events` (entity_type, tenant_id, kind, last_sync_time, continue_from, event_time) "
+                             f"SELECT 'jobs', {self.stack.env['ST_TENANT_ID']}, 'reset', last_sync_time, {token}, CURRENT_TIMESTAMP() "
+                             "FROM `{p}.st_logs_v2.sync_state` WHERE entity_type = 'jobs'")
+            self.stack.edit("jobs", 2, kinds=["delete"], seed=7)
+            edited = self.clock()
+            wait_until("a frame that does not reach back to the deletions", lambda: self.clock() > edited + 2 * 60 * 1000000)
+            self.sync("full", "jobs")
+            deleted = int(self.stack.admin(f"/_admin/count?tenant={self.stack.env['ST_TENANT_ID']}&entity=jobs")["deleted"])
+            self.assertEqual(len(self.deleted("jobs")), deleted, token)
 
 
 class FeedOnly(Feed):

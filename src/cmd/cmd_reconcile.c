@@ -194,21 +194,33 @@ static void add_json(struct comparing *c, const struct reconcile_result *r)
     buf_append_str(out, "]}");
 }
 
+/* Of several tenants each line names its own. */
+static const char *whose(const struct comparing *c, int64_t tenant, char out[TEXT_SIZE])
+{
+    out[0] = '\0';
+    if (c->in->settings.tenant_count > 1)
+        snprintf(out, TEXT_SIZE, " of %lld", (long long)tenant);
+    return out;
+}
+
 static void add_lists(struct comparing *c, const struct reconcile_result *r)
 {
     struct buf *out = &c->lists;
+    char text[TEXT_SIZE];
+    const char *of = whose(c, c->request.tenant, text);
     size_t shown = r->findings.count < (size_t)c->limit ? r->findings.count : (size_t)c->limit;
     for (size_t i = 0; i < shown; i++) {
         const struct reconcile_difference *d = &r->findings.items[i];
         char created[TIMESTAMP_TEXT_SIZE];
         const char *at = time_text(created, d->created_us, 3);
-        buf_printf(out, "%-8s %s %lld, created %s%s%s\n", reconcile_kind_name(d->kind), c->request.entity->name,
+        buf_printf(out, "%-8s %s%s %lld, created %s%s%s\n", reconcile_kind_name(d->kind), c->request.entity->name, of,
                    (long long)d->id, at ? at : "-", d->columns[0] ? ": " : "", d->columns);
     }
     if (shown < r->findings.count)
-        buf_printf(out, "         and more of %s: --limit shows up to 1000, --json all\n", c->request.entity->name);
+        buf_printf(out, "         and more of %s%s: --limit shows up to 1000, --json all\n", c->request.entity->name,
+                   of);
     for (size_t i = 0; i < r->sum_count && i < (size_t)c->limit; i++)
-        buf_printf(out, "sum      %s.%s of %s: %s at the source, %s in the warehouse\n", c->request.entity->name,
+        buf_printf(out, "sum      %s%s, %s of %s: %s at the source, %s in the warehouse\n", c->request.entity->name, of,
                    r->sums[i].column, r->sums[i].day, r->sums[i].source, r->sums[i].warehouse);
 }
 
@@ -268,9 +280,9 @@ static bool publish_repairs(struct comparing *c, struct error *err)
     if (!dispatch_send_backfills(&c->services, c->repairs, n, NULL, err))
         return error_prefix(err, "publishing the repairs");
     for (size_t i = 0; i < n && !c->in->json; i++) {
-        char from[TIMESTAMP_TEXT_SIZE], to[TIMESTAMP_TEXT_SIZE];
+        char from[TIMESTAMP_TEXT_SIZE], to[TIMESTAMP_TEXT_SIZE], of[TEXT_SIZE];
         const struct task *task = &c->repairs[i].task;
-        buf_printf(&c->lists, "repair   %s, created %s to %s: message %s\n", task->entity,
+        buf_printf(&c->lists, "repair   %s%s, created %s to %s: message %s\n", task->entity, whose(c, task->tenant, of),
                    timestamp_text(from, task->from_us, 0), timestamp_text(to, task->to_us, 0),
                    c->repairs[i].message_id);
     }

@@ -60,7 +60,8 @@ static bool take_error_class(struct invocation *in, struct dlq_filter *filter)
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         if (!filter->error_class || strcmp(filter->error_class, error_class_name(classes[i])) == 0)
             return true;
-    usage_error(in, "--error-class is \"%s\": permanent, retry, throttled or cancelled is allowed", filter->error_class);
+    usage_error(in, "--error-class is \"%s\": permanent, retry, throttled or cancelled is allowed",
+                filter->error_class);
     return false;
 }
 
@@ -84,9 +85,11 @@ static bool read_question(struct invocation *in, struct question *q)
         usage_error(in, "--yes and --dry-run are opposites");
         return false;
     }
-    return take_error_class(in, &q->filter) && take_entity(in, &q->filter) && take_mode(in, &q->filter) && invocation_tenant(in, &q->filter.tenant) &&
-           take_time(in, "--since", &q->filter.since_us) && take_time(in, "--until", &q->filter.until_us) &&
-           take_number(in, "--limit", DLQ_MAX_HELD, &q->limit) && take_number(in, "--rate", MAX_RATE, &q->rate);
+    q->filter.only_tenant = in->settings.tenant_count == 1 ? in->settings.tenants[0].id : 0;
+    return take_error_class(in, &q->filter) && take_entity(in, &q->filter) && take_mode(in, &q->filter) &&
+           invocation_tenant(in, &q->filter.tenant) && take_time(in, "--since", &q->filter.since_us) &&
+           take_time(in, "--until", &q->filter.until_us) && take_number(in, "--limit", DLQ_MAX_HELD, &q->limit) &&
+           take_number(in, "--rate", MAX_RATE, &q->rate);
 }
 
 /* ---- What is there ------------------------------------------------------------------------------------------------- */

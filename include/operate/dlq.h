@@ -35,7 +35,8 @@ struct dlq_filter { /* all of it must fit; NULL, 0 or false = any */
     const char *entity, *error_class, *run_id;
     const char *const *ids;
     size_t id_count;
-    int64_t tenant, since_us, until_us; /* of dead_us: [since, until) */
+    int64_t tenant, only_tenant; /* the second: where there is one only, a task that names none is its */
+    int64_t since_us, until_us;  /* of dead_us: [since, until) */
     bool has_mode;
     enum task_mode mode;
 };

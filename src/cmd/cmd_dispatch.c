@@ -193,7 +193,10 @@ static void print_row(struct dispatch *d, size_t at)
                "REASON");
     printf("%-12s %-12s %-14lld %-9s %10lld %9.1f  %s\n", task->entity, task_mode_name(task->mode),
            (long long)task->tenant, task_state_name(status->state), (long long)status->records,
-           (double)status->duration_ms / 1000, reason_text(reason, status->error_message));
+           (double)status->duration_ms / 1000,
+           status->error_message[0] || task_state_is_final(status->state)
+               ? reason_text(reason, status->error_message)
+               : "not ended within --timeout; the workers go on");
     fflush(stdout);
 }
 

@@ -53,6 +53,18 @@ static bool take_mode(struct invocation *in, struct dlq_filter *filter)
     return false;
 }
 
+static bool take_error_class(struct invocation *in, struct dlq_filter *filter)
+{
+    static const enum error_class classes[] = {ERROR_PERMANENT, ERROR_RETRY, ERROR_THROTTLED, ERROR_CANCELLED};
+    filter->error_class = invocation_option(in, "--error-class");
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (!filter->error_class || strcmp(filter->error_class, error_class_name(classes[i])) == 0)
+            return true;
+    usage_error(in, "--error-class is \"%s\": permanent, retry, throttled or cancelled is allowed",
+                filter->error_class);
+    return false;
+}
+
 static bool take_entity(struct invocation *in, struct dlq_filter *filter)
 {
     filter->entity = invocation_option(in, "--entity");
@@ -68,15 +80,16 @@ static bool read_question(struct invocation *in, struct question *q)
     q->yes = invocation_option(in, "--yes") != NULL;
     q->force = invocation_option(in, "--force") != NULL;
     bool dry_run = invocation_option(in, "--dry-run") != NULL;
-    q->filter.error_class = invocation_option(in, "--error-class");
     q->filter.run_id = invocation_option(in, "--run");
     if (q->yes && dry_run) {
         usage_error(in, "--yes and --dry-run are opposites");
         return false;
     }
-    return take_entity(in, &q->filter) && take_mode(in, &q->filter) && invocation_tenant(in, &q->filter.tenant) &&
-           take_time(in, "--since", &q->filter.since_us) && take_time(in, "--until", &q->filter.until_us) &&
-           take_number(in, "--limit", DLQ_MAX_HELD, &q->limit) && take_number(in, "--rate", MAX_RATE, &q->rate);
+    q->filter.only_tenant = in->settings.tenant_count == 1 ? in->settings.tenants[0].id : 0;
+    return take_error_class(in, &q->filter) && take_entity(in, &q->filter) && take_mode(in, &q->filter) &&
+           invocation_tenant(in, &q->filter.tenant) && take_time(in, "--since", &q->filter.since_us) &&
+           take_time(in, "--until", &q->filter.until_us) && take_number(in, "--limit", DLQ_MAX_HELD, &q->limit) &&
+           take_number(in, "--rate", MAX_RATE, &q->rate);
 }
 
 /* ---- What is there ------------------------------------------------------------------------------------------------- */
@@ -102,6 +115,22 @@ static void tell_rest(const struct dlq *dlq, const struct choice *choice, bool f
         fprintf(stderr, "only the first %zu dead letters were looked at; there are more\n", dlq_count(dlq));
 }
 
+static void tell_none(const struct dlq *dlq)
+{
+    printf("(no dead letters%s)\n", dlq_count(dlq) > 0 ? " that fit" : "");
+}
+
+/* True when each letter that was named by its id is there. */
+static bool tell_missing(const struct question *q, size_t found, bool full)
+{
+    if (found >= q->filter.id_count)
+        return true;
+    fprintf(stderr, "st-ingestor dlq: %zu of %zu dead letters are not there%s\n", q->filter.id_count - found,
+            q->filter.id_count,
+            full ? ", or beyond what was looked at" : "; perhaps somebody else holds them right now");
+    return false;
+}
+
 /* ---- list, show, stats ------------------------------------------------------------------------------------------------ */
 
 static enum exit_code list(struct invocation *in, struct question *q, struct dlq *dlq, bool full)
@@ -112,7 +141,7 @@ static enum exit_code list(struct invocation *in, struct question *q, struct dlq
     if (choice.count > 0 || in->json)
         dlq_print_letters(dlq, choice.which, choice.count, in->json);
     else
-        printf("(no dead letters%s)\n", dlq_count(dlq) > 0 ? " that fit" : "");
+        tell_none(dlq);
     tell_rest(dlq, &choice, full);
     free(choice.which);
     return EXIT_OK;
@@ -125,12 +154,7 @@ static enum exit_code show(struct invocation *in, struct question *q, struct dlq
         dlq_print_letter(dlq_at(dlq, choice.which[i]), in->json);
     size_t found = choice.count;
     free(choice.which);
-    if (found == q->filter.id_count)
-        return EXIT_OK;
-    fprintf(stderr, "st-ingestor dlq: %zu of %zu dead letters are not there%s\n", q->filter.id_count - found,
-            q->filter.id_count,
-            full ? ", or beyond what was looked at" : "; perhaps somebody else holds them right now");
-    return EXIT_FAILED;
+    return tell_missing(q, found, full) ? EXIT_OK : EXIT_FAILED;
 }
 
 static enum exit_code stats(struct invocation *in, struct question *q, struct dlq *dlq, bool full)
@@ -167,13 +191,12 @@ static void actor_name(char *out, size_t size)
     snprintf(out, size, "%.64s on %s", user && *user ? user : "somebody", host);
 }
 
-static enum exit_code preview(const struct invocation *in, const struct dlq *dlq, const struct choice *choice,
-                              const char *word, bool full)
+static void preview(const struct invocation *in, const struct dlq *dlq, const struct choice *choice, const char *word,
+                    bool full)
 {
     dlq_print_letters(dlq, choice->which, choice->count, in->json);
     tell_rest(dlq, choice, full);
     fprintf(stderr, "Nothing was done. With --yes, %zu dead letters would be %s.\n", choice->count, word);
-    return EXIT_OK;
 }
 
 /* Round after round, until nothing that fits is left: a session holds so many at most. */
@@ -207,12 +230,16 @@ static enum exit_code settle(struct invocation *in, struct question *q, struct d
     char actor[160];
     struct choice choice = choose(dlq, q);
     enum exit_code code = EXIT_OK;
-    if (!q->yes || choice.count == 0) {
-        code = preview(in, dlq, &choice, word, full);
-        free(choice.which);
-        return code;
-    }
+    size_t fitting = choice.fitting;
+    if (fitting == 0 && !in->json)
+        tell_none(dlq);
+    else if (!q->yes)
+        preview(in, dlq, &choice, word, full);
     free(choice.which);
+    if (!tell_missing(q, fitting, full))
+        code = EXIT_FAILED;
+    if (!q->yes || (fitting == 0 && !in->json))
+        return code;
     actor_name(actor, sizeof actor);
     struct progress progress = {.word = word};
     struct dlq_action action = {actor, (double)q->rate, q->force, tell_progress, &progress};
@@ -233,7 +260,7 @@ static enum exit_code settle(struct invocation *in, struct question *q, struct d
             stderr,
             "there are more dead letters than the %d that can be looked at together; narrow the filter and repeat\n",
             DLQ_MAX_HELD);
-    return full || totals.refused > 0 ? EXIT_FAILED : EXIT_OK;
+    return full || totals.refused > 0 ? EXIT_FAILED : code;
 }
 
 static enum exit_code replay(struct invocation *in, struct question *q, struct dlq *dlq, bool full)

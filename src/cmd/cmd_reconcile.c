@@ -24,25 +24,19 @@ struct comparing { /* one call of the command */
     struct buf json, lists; /* one object per comparison; the differences for people */
     struct dispatched *repairs;
     size_t repair_count;
-    bool different;
+    bool different, unknown; /* what was never synced cannot be compared */
     struct progress_line line;
 };
 
 /* ---- Words ------------------------------------------------------------------------------------------------------- */
 
-static bool take_entities(struct comparing *c)
+static void take_entities(struct comparing *c)
 {
     const struct settings *s = &c->in->settings;
     const struct entity_settings *order[REGISTRY_MAX_ENTITIES];
     bool all = c->in->argc == 0;
-    for (int i = 0; i < c->in->argc; i++) {
-        bool is_all = strcmp(c->in->argv[i], "all") == 0;
-        all |= is_all;
-        if (!is_all && !settings_entity(s, c->in->argv[i])) {
-            usage_error(c->in, "unknown entity \"%s\"", c->in->argv[i]);
-            return false;
-        }
-    }
+    for (int i = 0; i < c->in->argc; i++)
+        all |= strcmp(c->in->argv[i], "all") == 0;
     settings_order(s, order);
     for (size_t i = 0; i < s->entity_count; i++) {
         bool named = all && order[i]->enabled;
@@ -51,7 +45,17 @@ static bool take_entities(struct comparing *c)
         if (named)
             c->entities[c->entity_count++] = order[i];
     }
-    return true;
+}
+
+/* The same words are refused as by dispatch. */
+static bool check_names(const struct comparing *c, struct error *err)
+{
+    const struct settings *s = &c->in->settings;
+    for (int i = 0; i < c->in->argc; i++)
+        if (!task_check_entity(c->in->argv[i], s, err))
+            return false;
+    return !c->tenant || settings_tenant(s, c->tenant) ||
+           error_set(err, ERROR_PERMANENT, "unknown_tenant", "tenant %lld is not configured", (long long)c->tenant);
 }
 
 static bool take_time(struct comparing *c, const char *name, bool *ret_has, int64_t *ret_us)
@@ -74,9 +78,12 @@ static bool take_words(struct comparing *c)
     c->repair = invocation_option(c->in, "--repair") != NULL;
     c->yes = invocation_option(c->in, "--yes") != NULL;
     if (!invocation_limit(c->in, &c->limit) || !invocation_tenant(c->in, &c->tenant) ||
-        !take_time(c, "--from", &r->has_from, &r->from_us) || !take_time(c, "--to", &r->has_to, &r->to_us) ||
-        !take_entities(c))
+        !take_time(c, "--from", &r->has_from, &r->from_us) || !take_time(c, "--to", &r->has_to, &r->to_us))
         return false;
+    if (c->yes && !c->repair) {
+        usage_error(c->in, "--yes belongs to --repair");
+        return false;
+    }
     if (r->has_from && r->has_to && r->from_us >= r->to_us) {
         usage_error(c->in, "--from is not before --to");
         return false;
@@ -187,21 +194,33 @@ static void add_json(struct comparing *c, const struct reconcile_result *r)
     buf_append_str(out, "]}");
 }
 
+/* Of several tenants each line names its own. */
+static const char *whose(const struct comparing *c, int64_t tenant, char out[TEXT_SIZE])
+{
+    out[0] = '\0';
+    if (c->in->settings.tenant_count > 1)
+        snprintf(out, TEXT_SIZE, " of %lld", (long long)tenant);
+    return out;
+}
+
 static void add_lists(struct comparing *c, const struct reconcile_result *r)
 {
     struct buf *out = &c->lists;
+    char text[TEXT_SIZE];
+    const char *of = whose(c, c->request.tenant, text);
     size_t shown = r->findings.count < (size_t)c->limit ? r->findings.count : (size_t)c->limit;
     for (size_t i = 0; i < shown; i++) {
         const struct reconcile_difference *d = &r->findings.items[i];
         char created[TIMESTAMP_TEXT_SIZE];
         const char *at = time_text(created, d->created_us, 3);
-        buf_printf(out, "%-8s %s %lld, created %s%s%s\n", reconcile_kind_name(d->kind), c->request.entity->name,
+        buf_printf(out, "%-8s %s%s %lld, created %s%s%s\n", reconcile_kind_name(d->kind), c->request.entity->name, of,
                    (long long)d->id, at ? at : "-", d->columns[0] ? ": " : "", d->columns);
     }
     if (shown < r->findings.count)
-        buf_printf(out, "         and more of %s: --limit shows up to 1000, --json all\n", c->request.entity->name);
+        buf_printf(out, "         and more of %s%s: --limit shows up to 1000, --json all\n", c->request.entity->name,
+                   of);
     for (size_t i = 0; i < r->sum_count && i < (size_t)c->limit; i++)
-        buf_printf(out, "sum      %s.%s of %s: %s at the source, %s in the warehouse\n", c->request.entity->name,
+        buf_printf(out, "sum      %s%s, %s of %s: %s at the source, %s in the warehouse\n", c->request.entity->name, of,
                    r->sums[i].column, r->sums[i].day, r->sums[i].source, r->sums[i].warehouse);
 }
 
@@ -261,9 +280,9 @@ static bool publish_repairs(struct comparing *c, struct error *err)
     if (!dispatch_send_backfills(&c->services, c->repairs, n, NULL, err))
         return error_prefix(err, "publishing the repairs");
     for (size_t i = 0; i < n && !c->in->json; i++) {
-        char from[TIMESTAMP_TEXT_SIZE], to[TIMESTAMP_TEXT_SIZE];
+        char from[TIMESTAMP_TEXT_SIZE], to[TIMESTAMP_TEXT_SIZE], of[TEXT_SIZE];
         const struct task *task = &c->repairs[i].task;
-        buf_printf(&c->lists, "repair   %s, created %s to %s: message %s\n", task->entity,
+        buf_printf(&c->lists, "repair   %s%s, created %s to %s: message %s\n", task->entity, whose(c, task->tenant, of),
                    timestamp_text(from, task->from_us, 0), timestamp_text(to, task->to_us, 0),
                    c->repairs[i].message_id);
     }
@@ -297,6 +316,17 @@ static bool compare_one(struct comparing *c, struct error *err)
     return ok;
 }
 
+/* That of one entity or tenant does not keep the others from being compared. */
+static bool is_never_synced(struct comparing *c, struct error *err)
+{
+    if (strcmp(err->code, "no_watermark") != 0)
+        return false;
+    command_tell(c->in, err);
+    *err = ERROR_INIT;
+    c->unknown = true;
+    return true;
+}
+
 static bool compare_all(struct comparing *c, struct error *err)
 {
     const struct settings *s = &c->in->settings;
@@ -309,7 +339,7 @@ static bool compare_all(struct comparing *c, struct error *err)
             c->request.readers = (int)s->max_concurrent_requests;
             c->request.progress = show_step;
             c->request.progress_user = c;
-            if (!compare_one(c, err))
+            if (!compare_one(c, err) && !is_never_synced(c, err))
                 return false;
         }
     }
@@ -344,6 +374,9 @@ static enum exit_code exec(struct invocation *in)
     struct error err = ERROR_INIT;
     if (!take_words(&c))
         return EXIT_USAGE;
+    if (!check_names(&c, &err))
+        return command_failed(in, &err);
+    take_entities(&c);
     table_begin(&c.table, columns, sizeof columns / sizeof columns[0]);
     unsigned needs = SETTINGS_BIGQUERY | SETTINGS_SERVICETITAN | (c.repair ? SETTINGS_PUBSUB : 0);
     bool ok = services_open(&c.services, &in->settings, needs, &err) && compare_all(&c, &err);
@@ -358,7 +391,7 @@ static enum exit_code exec(struct invocation *in)
         add_init_hint(&err);
         return command_failed(in, &err);
     }
-    return c.different ? EXIT_FAILED : EXIT_OK;
+    return c.different || c.unknown ? EXIT_FAILED : EXIT_OK;
 }
 
 static const struct command_option options[] = {
@@ -377,11 +410,10 @@ const struct command command_reconcile = {
     .name = "reconcile",
     .arguments = "[ENTITY...|all]",
     .summary = "Compare source and warehouse, and say what is missing, extra or stale.",
-    .details = "Counts windows of createdOn and of modifiedOn on both sides (some dozens of requests, however large "
-               "the table), "
-               "and reads only\nwhere they differ. Two differences that hide each other in all counts are seen by "
-               "--deep only. "
-               "What was changed after the\nwatermark is not compared. Exit code 1 also when something differs.\n\n"
+    .details = "Counts windows of createdOn and of modifiedOn on both sides (at most some 125 requests, however "
+               "large the table), and reads\nonly where they differ. Two differences that hide each other in all "
+               "counts are seen by --deep only. What was changed\nafter the watermark is not compared. Exit code 1 "
+               "also when something differs, or was never synced.\n\n"
                "  reconcile                            every enabled entity of every tenant\n"
                "  reconcile jobs --from 2024-01-01 --deep\n"
                "  reconcile invoices --repair --yes    read again what differs",

@@ -111,6 +111,11 @@ int main(int argc, char **argv)
 {
     struct invocation in = {.argc = argc > 2 ? argc - 2 : 0, .argv = argv + 2};
     signal(SIGPIPE, SIG_IGN);
+    const struct command *about = argc == 3 && strcmp(argv[1], "help") == 0 ? find_command(argv[2]) : NULL;
+    if (about) {
+        print_command_help(about);
+        return EXIT_OK;
+    }
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_USAGE : EXIT_OK;

@@ -69,7 +69,8 @@ bool dlq_fits(const struct dlq_letter *letter, const struct dlq_filter *filter)
     if (about_task && !letter->readable)
         return false;
     return fits_text(filter->entity, letter->task.entity) &&
-           (filter->tenant == 0 || filter->tenant == letter->task.tenant) &&
+           (filter->tenant == 0 ||
+            filter->tenant == (letter->task.tenant ? letter->task.tenant : filter->only_tenant)) &&
            (!filter->has_mode || filter->mode == letter->task.mode) &&
            fits_text(filter->error_class, letter->error_class) && fits_text(filter->run_id, letter->run_id) &&
            letter->dead_us >= filter->since_us && (filter->until_us == 0 || letter->dead_us < filter->until_us) &&

@@ -231,6 +231,15 @@ static bool take_resized(struct pubsub_subscriber *sub)
     return resized;
 }
 
+/* A stop cancels the stream before it sets what interrupts the waits. */
+static bool is_over(struct pubsub_subscriber *sub)
+{
+    pthread_mutex_lock(&sub->mutex);
+    bool stopping = sub->shared.stopping;
+    pthread_mutex_unlock(&sub->mutex);
+    return stopping || cancel_is_set(sub->stop);
+}
+
 void *subscriber_stream_main(void *user)
 {
     struct pubsub_subscriber *sub = user;
@@ -240,7 +249,7 @@ void *subscriber_stream_main(void *user)
     while (!cancel_is_set(sub->stop)) {
         struct error err = ERROR_INIT;
         bool heard = run_stream(sub, &err);
-        if (cancel_is_set(sub->stop))
+        if (is_over(sub))
             break;
         if (take_resized(sub) && err.class == ERROR_CANCELLED)
             continue;

@@ -62,6 +62,9 @@ class DeadLetters(unittest.TestCase):
         preview = self.dlq("replay")
         self.assertIn("Nothing was done", preview.stderr)
         self.assertEqual(self.letters(), [letter])
+        gone = self.dlq("replay", "999999", "--yes", check=False)
+        self.assertEqual((gone.returncode, gone.stdout), (1, "(no dead letters that fit)\n"))
+        self.assertIn("1 of 1 dead letters are not there", gone.stderr)
         done = self.dlq("replay", letter["message_id"], "--yes")
         self.assertIn("1 dead letters replayed", done.stdout)
         self.assertEqual(self.letters(), [])
@@ -108,7 +111,7 @@ class DeadLetters(unittest.TestCase):
     def test_wrong_use(self):
         for words, says in ((["look"], "say what to do"), ([], "say what to do"), (["show"], "needs a message id"), (["list", "7"], "unexpected argument"),
                             (["list", "--yes"], "takes no --yes"), (["replay", "--yes", "--dry-run"], "opposites"), (["list", "--since", "soon"], '"soon"'),
-                            (["list", "--mode", "fast"], '"fast"'), (["list", "--entity", "leads"], "leads"), (["replay", "--rate", "0"], "1 to 1000")):
+                            (["list", "--mode", "fast"], '"fast"'), (["list", "--error-class", "final"], '"final"'), (["list", "--entity", "leads"], "leads"), (["replay", "--rate", "0"], "1 to 1000")):
             done = self.dlq(*words, check=False)
             self.assertEqual(done.returncode, 2, (words, done.stderr))
             self.assertIn(says, done.stderr)

@@ -114,7 +114,11 @@ class Reconcile(unittest.TestCase):
             self.assertIn(f"missing  jobs {id}, created ", created.stdout)
         self.assertEqual(self.jobs("--to", "2001-01-01")["sourceCount"], 0)
         self.stack.ingestor("reconcile", "jobs", "--from", "2031-01-01", "--to", "2030-01-01", check=False)
-        self.assertEqual(self.stack.run("st-ingestor", "reconcile", "nothing", check=False).returncode, 2)
+        for words, says in ((["nothing"], '"nothing"'), (["technicians"], "is disabled"), (["jobs", "--tenant", "9"], "9 is not configured"),
+                            (["jobs", "--yes"], "belongs to --repair")):
+            wrong = self.stack.run("st-ingestor", "reconcile", *words, check=False)
+            self.assertEqual((wrong.returncode, wrong.stdout), (2, ""), words)
+            self.assertIn(says, wrong.stderr)
 
     def test_7_repairs_read_again_what_differs(self):
         report = self.reconcile("jobs", "--repair", "--yes", code=1)

@@ -136,6 +136,7 @@ static void filters_are_anded(void **state)
     };
     const struct pubsub_delivery d = DELIVERY("{\"entity\":\"jobs\",\"mode\":\"full\",\"tenant\":7}", by_a_worker);
     const struct pubsub_delivery garbage = DELIVERY("{", by_a_worker);
+    const struct pubsub_delivery unnamed = DELIVERY("{\"entity\":\"jobs\",\"mode\":\"full\"}", by_a_worker);
     struct dlq_letter readable, unreadable;
     (void)state;
     letter_read(&d, &settings, &readable);
@@ -146,6 +147,10 @@ static void filters_are_anded(void **state)
         if (dlq_fits(&unreadable, &cases[i].filter) != cases[i].unreadable)
             fail_msg("case %zu, unreadable letter", i);
     }
+    letter_read(&unnamed, &settings, &readable);
+    assert_false(dlq_fits(&readable, &(struct dlq_filter){.tenant = 7}));
+    assert_true(dlq_fits(&readable, &(struct dlq_filter){.tenant = 7, .only_tenant = 7}));
+    assert_false(dlq_fits(&readable, &(struct dlq_filter){.tenant = 8, .only_tenant = 7}));
 }
 
 static void a_replay_is_the_original_and_counts(void **state)

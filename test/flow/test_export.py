@@ -82,15 +82,21 @@ class Tombstones(Feed):
         self.assertEqual([t["entity_type"] for t in tokens], ["jobs", "payroll"])
         self.assertTrue(all(len(t["continue_from"]) > 20 for t in tokens), tokens)
 
+    def modified(self, id):
+        return self.stack.query(f"SELECT modifiedOn FROM `{{p}}.st_raw_v2.raw_jobs` WHERE id = {id}")[0]["modifiedOn"]
+
     def test_4_no_list_lifts_a_tombstone(self):
         before = self.deleted("jobs")
         self.assertGreater(len(before), 0)
         # Undocumented: perhaps lists show deleted records too. A hand-made one in the warehouse stands for it.
         alive = self.stack.query("SELECT MIN(id) AS id FROM `{p}.st_raw_v2.raw_jobs` WHERE _deleted_at IS NULL")[0]["id"]
-        self.stack.query(f"UPDATE `{{p}}.st_raw_v2.raw_jobs` SET _deleted_at = TIMESTAMP '2024-01-01' WHERE id = {alive}")
+        self.stack.query(f"UPDATE `{{p}}.st_raw_v2.raw_jobs` SET _deleted_at = TIMESTAMP '2024-01-01', modifiedOn = TIMESTAMP_SUB(modifiedOn, INTERVAL 1 DAY) "
+                         f"WHERE id = {alive}")  # an older version, so that the list has something to change in the row
+        aged = self.modified(alive)
         self.stack.ingestor("backfill", "jobs", "--from", "2010-01-01", "--yes")
         self.stack.drain(1)
         self.assertIn(alive, [row["id"] for row in self.deleted("jobs")])
+        self.assertGreater(int(self.modified(alive)), int(aged), "the list has not changed the row: the test shows nothing")
         # The feed from its beginning shows that it is alive.
         self.stack.query("INSERT INTO `{p}.st_logs_v2.sync_state_events` (entity_type, tenant_id, kind, last_sync_time, event_time) "
                          f"VALUES ('jobs', {self.stack.env['ST_TENANT_ID']}, 'reset', TIMESTAMP '2001-01-01', CURRENT_TIMESTAMP())")
